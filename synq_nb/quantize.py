@@ -248,7 +248,7 @@ def _swap(m, cls, act, weight=None):
     m.act_quantizer = act or nn.Identity()
     if cls in QLAYERS.values(): m.weight_quantizer = weight or nn.Identity()
 
-# %% ../nbs/00_quantize.ipynb #55b67b00
+# %% ../nbs/00_quantize.ipynb #5f4578ef
 def quantize(model:nn.Module, # trained float classifier; left untouched
              wbits:int=4, # weight bits, 2–8, 32 = float
              abits:int=4, # activation bits, 2–8, 32 = float
@@ -273,6 +273,7 @@ def quantize(model:nn.Module, # trained float classifier; left untouched
         _swap(m, QLAYERS[FLOATS.get(type(m), type(m))], None if float_in else act(a),
               WeightQuantizer(m.weight, w, method) if w!=32 else None)
     for m in relus: _swap(m, QRELUS[type(m)], act(abits))
+    model.quantization = dict(wbits=wbits, abits=abits, protocol=protocol, method=method, overrides=overrides)
     return model
 
 # %% ../nbs/00_quantize.ipynb #ec5f4202

@@ -144,7 +144,7 @@ def load_meta(path # file from `save_atomic`
         with safe_open(path, 'pt') as f: return {k:f.get_tensor(k) for k in f.keys()},json.loads(f.metadata()['synq'])
     except (SafetensorError, KeyError, TypeError) as e: raise ValueError(f"{path} was not written by synq_nb, or is damaged ({e})") from None
 
-# %% ../nbs/01_synthesize.ipynb #99fb21f9
+# %% ../nbs/01_synthesize.ipynb #77c50301
 class SyntheticDataset(torch.utils.data.Dataset):
     "Canvases `x` (N,C,H,W, float16), labels `y` (N,), and the recipe `meta` that made them"
     def __init__(self, x, y, meta): self.x,self.y,self.meta = x,y,meta
@@ -153,6 +153,7 @@ class SyntheticDataset(torch.utils.data.Dataset):
     def __repr__(self): return f"SyntheticDataset of {len(self)} images, {tuple(self.meta['shape'])}, {self.meta['n_out']} classes, teacher {self.meta['teacher']}"
     def images(self): "The middle windows (N, C, H, W) in float32"; return centre(self.x, *self.meta['shape'][1:]).float()
     def save(self, path): "Write a safetensors file"; save_atomic({'x':self.x, 'y':self.y}, path, self.meta)
+    def new_empty(self): "No images, same recipe: what fastai keeps in an exported learner"; return SyntheticDataset(self.x[:0], self.y[:0], self.meta)
     @classmethod
     def load(cls, path): "Read a file written by `save`"; d,m = load_meta(path); return cls(d['x'], d['y'], m)
 
@@ -167,7 +168,7 @@ def autocast(device, # torch device
         enabled = (device.type=='cuda' and torch.cuda.is_bf16_supported()) or any(caps.get(k) for k in ('avx512_bf16', 'amx_bf16'))
     return torch.autocast(device.type, torch.bfloat16, enabled=enabled)
 
-# %% ../nbs/01_synthesize.ipynb #9412529d
+# %% ../nbs/01_synthesize.ipynb #8d2ee1e8
 class _Batch:
     "One batch of canvases under optimisation"
     def __init__(self, k, n, shape, n_out, o, device):
@@ -176,7 +177,7 @@ class _Batch:
         self.h,self.w,self.o,self.rng = h,w,o,random.Random((o['seed'] << 20)+k)
         self.y = ((torch.arange(n)+k*o['batch_size'])%n_out).to(device)
         self.x = noise(n, c, h+2*o['margin'], w+2*o['margin'], gen, o['power']).to(device).requires_grad_()
-        self.opt = torch.optim.Adam([self.x], lr=o['lr'])
+        self.opt = torch.optim.Adam([self.x], lr=o['lr'], betas=(.5,.99))
 
     def step(self, i, teacher, bn):
         self.opt.param_groups[0]['lr'] = self.o['lr']*(1+math.cos(math.pi*i/self.o['iters']))/2
@@ -197,13 +198,13 @@ def _resume(path, meta):
     meta['log'] = old.meta['log'][:math.ceil(keep/meta['batch_size'])]
     return [(old.x[:keep], old.y[:keep])] if keep else []
 
-# %% ../nbs/01_synthesize.ipynb #5704bc3b
+# %% ../nbs/01_synthesize.ipynb #7ea0173e
 def synthesize(teacher:nn.Module, # trained classifier with BatchNorm; left untouched
                n:int=1024, # images
                size=32, # input height and width of the teacher, pixels: an int or (H, W)
                iters:int=60, # optimisation steps per batch
                batch_size:int=256, # images whose statistics are matched together
-               lr:float=.25, # Adam, cosine decay to 0
+               lr:float=.25, # Adam (β₁ ½, β₂ 0.99), cosine decay to 0
                alpha:float=1., # weight of the BatchNorm statistics
                beta:float=.1, # weight of the class loss
                gamma:float=.5, # emphasis on hard samples, 0 for none

@@ -186,16 +186,18 @@ def cifar_resnet(depth:int=20, # 20, 32, 44 or 56
 
 def resnet20_cifar10(pretrained=False, weights=None): "ResNet-20 for CIFAR-10"; return cifar_resnet(20, weights, pretrained)
 
-# %% ../nbs/07_zoo.ipynb #2d592b80
+# %% ../nbs/07_zoo.ipynb #e0e2a757
 class Entry(NamedTuple):
     "How to build a zoo model and feed it"
-    make:callable # (weights path or None) → model
+    arch:callable # () → untrained model
     size:int # input height and width
+    trained:callable=None # (weights path or None) → trained model
     mean:tuple=(.485,.456,.406) # of each channel, for pixels in 0–1
     std:tuple=(.229,.224,.225)
+    flip:bool=True # mirroring keeps the class
 
-ZOO = {f'resnet{d}_cifar10': Entry(lambda w,d=d: cifar_resnet(d, w, True), 32) for d in CIFAR_FILES}
-ZOO['digits'] = Entry(lambda w: load_weights(DigitsNet(), w) if w else digits_teacher(), 8, (4.884/16,), (6.016/16,))
+ZOO = {f'resnet{d}_cifar10': Entry(lambda d=d: cifar_resnet(d), 32, lambda w,d=d: cifar_resnet(d, w, True)) for d in CIFAR_FILES}
+ZOO['digits'] = Entry(DigitsNet, 8, lambda w: load_weights(DigitsNet(), w) if w else digits_teacher(), (4.884/16,), (6.016/16,), False)
 
 # %% ../nbs/07_zoo.ipynb #f984671b
 def _library(lib, name, pretrained):
@@ -208,14 +210,15 @@ def _library(lib, name, pretrained):
     if lib=='timm': return importlib.import_module('timm').create_model(name, pretrained=pretrained)
     return getattr(importlib.import_module(lib), name)()
 
-# %% ../nbs/07_zoo.ipynb #8191669a
+# %% ../nbs/07_zoo.ipynb #c92ead3a
 def load_model(name:str, # zoo name, 'torchvision:…', 'pytorchcv:…', 'timm:…' or 'module:function'
-               weights=None # local checkpoint instead of the public weights
+               weights=None, # local checkpoint instead of the public weights
+               trained:bool=True # False builds the architecture alone
               )->nn.Module: # in eval mode
     "A trained classifier by name; raises `ValueError` with the known names, or what could not be loaded"
-    if name in ZOO: return ZOO[name].make(weights).eval()
+    if name in ZOO: return (ZOO[name].trained(weights) if trained else ZOO[name].arch()).eval()
     if ':' not in name: raise ValueError(f"model {name!r}: expected one of {', '.join(ZOO)}, or torchvision:NAME, pytorchcv:NAME, timm:NAME, module:function")
-    try: model = _library(*name.split(':', 1), pretrained=weights is None)
+    try: model = _library(*name.split(':', 1), pretrained=trained and weights is None)
     except (ImportError, AttributeError) as e: raise ValueError(f"model {name!r}: {e}") from None
     except OSError as e: raise OSError(f"no weights for {name!r} ({e}): pass a local checkpoint as weights") from None
     return (load_weights(model, weights) if weights else model).eval()

@@ -27,7 +27,7 @@ from .distill import BF16, FeatureAlignCallback, FrozenBN, KLLoss, TeacherCallba
 from .cam import CAMAlignCallback
 from .softlabels import SoftLabelCallback
 
-# %% ../nbs/06_learner.ipynb #8f303889
+# %% ../nbs/06_learner.ipynb #5c7a20ec
 class Resumable(Callback):
     "Seed each epoch, keep finished epochs in `path`, and turn Ctrl-C into a clean stop (`interrupted` is then True)"
     order = 60
@@ -61,7 +61,8 @@ class Resumable(Callback):
     def save(self):
         "Write model, optimiser and number of finished epochs, atomically"
         tmp = self.path.with_suffix('.tmp')
-        opt = {k: list(v) if isinstance(v, L) else v for k,v in self.opt.state_dict().items()}
+        opt = dict(self.opt.state_dict())
+        if 'hypers' in opt: opt = dict(state=list(opt['state']), hypers=[{k:float(v) for k,v in h.items()} for h in opt['hypers']])
         torch.save(dict(model=self.model.state_dict(), opt=opt, epochs=self.epoch+1, curve=self.learn.curve), tmp)
         os.replace(tmp, self.path)
     def load(self)->int: # finished epochs

@@ -123,9 +123,9 @@ def synq_learner(teacher:nn.Module, # float classifier; left untouched
     base = [TeacherCallback(teacher, amp), FrozenBN(), BF16(amp), Resumable(path, seed)]
     return Learner(dls, student, loss_func=KLLoss(T), metrics=agreement, cbs=[*base, *ideas, *extra, *L(cbs)], **kwargs)
 
-# %% ../nbs/06_learner.ipynb #0970c0a7
+# %% ../nbs/06_learner.ipynb #adc7884b
 _sgd = partial(OptimWrapper, opt=torch.optim.SGD, momentum=.9, nesterov=True)
-_paper = dict(n=5120, iters=1000, lr_synth=.5, power=0., gamma=.5, protocol='paper', T=20., bs=256, epochs=100, lr=2e-5, cam=1., ce=.1, features=0., wd=1e-4, opt_func=_sgd)
+_paper = dict(n=5120, iters=1000, lr_synth=.5, power=0., margin=0, flip=False, protocol='paper', T=20., bs=256, epochs=100, lr=2e-5, cam=1., ce=.1, features=0., wd=1e-4, opt_func=_sgd)
 RECIPES = {'fast':  dict(n=1024, iters=60, epochs=20, lr=1e-3),
            'best':  dict(n=2304, iters=120, epochs=50, lr=1e-3),
            'paper': _paper}

@@ -198,7 +198,7 @@ def _resume(path, meta):
     meta['log'] = old.meta['log'][:math.ceil(keep/meta['batch_size'])]
     return [(old.x[:keep], old.y[:keep])] if keep else []
 
-# %% ../nbs/01_synthesize.ipynb #7ea0173e
+# %% ../nbs/01_synthesize.ipynb #9a4ed6e1
 def synthesize(teacher:nn.Module, # trained classifier with BatchNorm; left untouched
                n:int=1024, # images
                size=32, # input height and width of the teacher, pixels: an int or (H, W)
@@ -227,13 +227,14 @@ def synthesize(teacher:nn.Module, # trained classifier with BatchNorm; left unto
     meta = dict(o, n=n, shape=shape, n_out=n_out, teacher=teacher_hash(teacher), log=[])
     done = _resume(path, meta); first = math.ceil(sum(len(y) for _,y in done)/batch_size)
     result = lambda: SyntheticDataset(*(torch.cat(t) for t in zip(*done)), meta)
-    bar = progress_bar(range(first*iters, math.ceil(n/batch_size)*iters), display=progress, leave=False)
+    steps = range(first*iters, math.ceil(n/batch_size)*iters)
+    bar = progress_bar(steps, leave=False) if progress else steps
     with BNMatch(teacher) as bn:
         for t in bar:
             k,i = divmod(t, iters)
             if i==0: batch = _Batch(k, min(batch_size, n-k*batch_size), shape, n_out, o, device)
             match,acc = batch.step(i, teacher, bn)
-            bar.comment = f'batch {k+1}: statistics {match:.3f}, agreement {acc:.0%}'
+            if progress: bar.comment = f'batch {k+1}: statistics {match:.3f}, agreement {acc:.0%}'
             if i<iters-1: continue
             meta['log'].append((match, acc)); done.append((batch.x.detach().half().cpu(), batch.y.cpu()))
             if path: result().save(path)

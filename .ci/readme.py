@@ -1,0 +1,19 @@
+"Write README.md from nbs/index.ipynb; with --check, only say whether it is up to date"
+import os, re, sys, yaml
+from pathlib import Path
+
+os.chdir(Path(__file__).parents[1])
+from nbconvert import MarkdownExporter
+from nbdev.serve import proc_nbs
+
+def readme():
+    body = MarkdownExporter().from_filename(proc_nbs('nbs', file_glob='index.ipynb', n_workers=0, force=True)/'index.ipynb')[0]
+    front,body = re.match(r'-{3}\n(.*?)\n-{3}\n(.*)', body.lstrip(), re.S).groups()
+    body = re.sub(r'\n{3,}', '\n\n', re.sub('<!-- WARNING.*?-->', '', body)).strip()
+    meta = yaml.safe_load(front)
+    return f"<!-- generated from nbs/index.ipynb by .ci/readme.py -->\n\n# {meta['title']}\n\n{meta['description']}\n\n{body}\n"
+
+if __name__=='__main__':
+    new,file = readme(),Path('README.md')
+    if '--check' in sys.argv: sys.exit(0 if file.exists() and file.read_text()==new else 'README.md differs from nbs/index.ipynb: run python .ci/readme.py')
+    file.write_text(new)

@@ -75,23 +75,26 @@ def save_figures(learn, # from `zero_shot_quantize`
     for i,name in enumerate(('training loss', 'loss on held-out synthetic images')): ax.plot(range(1, len(learn.curve)+1), [r[i] for r in learn.curve], marker='os'[i], label=name)
     ax.set(xlabel='epoch', ylabel='loss', yscale='log'); ax.legend(); save('loss')
 
-# %% ../nbs/10_cli.ipynb #fabea096
+# %% ../nbs/10_cli.ipynb #9ec5b3f9
 _REQUIRED = dict(opt=True, required=True)  # an option without a default, not a positional argument
+def _progress(): return sys.stdout.isatty() or 'log'  # bars on a terminal, lines in a file
 
-# %% ../nbs/10_cli.ipynb #d8a77a85
+# %% ../nbs/10_cli.ipynb #ce0ba818
 def _record(learn):
     names,last = ('train_loss', 'valid_loss', 'agreement'),learn.curve[-1]
     versions = {m: __import__(m).__version__ for m in ('torch', 'torchvision', 'fastai')} | {'synq_nb': __version__, 'python': sys.version.split()[0]}
     return dict(seconds={k:round(v, 1) for k,v in learn.seconds.items()}, final=dict(zip(names, last)), versions=versions,
-                device=str(learn.dls.device), threads=torch.get_num_threads(), layers=[list(r) for r in quant_summary(learn.model)])
+                settings=dict(protocol=learn.model.quantization['protocol'], n=len(learn.dls.train_ds)+len(learn.dls.valid_ds), steps=len(learn.curve)*len(learn.dls.train),
+                              ideas=[n for n,c in (('filter', len(learn.dls.after_batch.fs)>1), ('cam', hasattr(learn, 'cam_align')), ('soft labels', hasattr(learn, 'soft_label'))) if c],
+                              callbacks=[repr(c) for c in learn.cbs]), device=str(learn.dls.device), threads=torch.get_num_threads(), layers=[list(r) for r in quant_summary(learn.model)])
 
-# %% ../nbs/10_cli.ipynb #6fa8d65f
+# %% ../nbs/10_cli.ipynb #6826e404
 def cmd_quantize(model:Annotated[str, _REQUIRED], # zoo name, torchvision:NAME, pytorchcv:NAME, timm:NAME or module:function
                  out:Annotated[Path, _REQUIRED], # folder for the run
                  weights:Path=None, # local checkpoint (safetensors or plain tensors)
                  wbits:int=4, # weight bits, 2-8 or 32
                  abits:int=4, # activation bits, 2-8 or 32
-                 recipe:str='fast', # fast, best or paper
+                 recipe:str='auto', # fast, best, paper, or auto: best below four bits
                  size:int=None, # input size in pixels, for models that are not in our zoo
                  seed:int=0, # of everything
                  n:int=None, # synthetic images
@@ -115,7 +118,7 @@ def cmd_quantize(model:Annotated[str, _REQUIRED], # zoo name, torchvision:NAME, 
     quantize(teacher, wbits, abits)
     run = open_run(out, options)
     if run['finished']: print(f"{out} is finished already: synq eval {out}"); return
-    learn = zero_shot_quantize(teacher, wbits, abits, recipe, size=size or entry.size, seed=seed, path=Path(out)/'work', flip=flip, **changes)
+    learn = zero_shot_quantize(teacher, wbits, abits, recipe, size=size or entry.size, seed=seed, path=Path(out)/'work', flip=flip, progress=_progress(), **changes)
     finish_run(learn, out, run)
     print(quant_summary(learn.model))
     s = run['seconds']
@@ -159,7 +162,7 @@ def cmd_eval(out:Path, # folder of a finished run
     for name,acc in rows.items(): print(f'{name:<16} {acc}')
     return rows
 
-# %% ../nbs/10_cli.ipynb #1679b6ae
+# %% ../nbs/10_cli.ipynb #0147dea1
 def cmd_demo(out:Path=Path('runs/demo'), # folder for the run
              wbits:int=3, # weight bits
              abits:int=3, # activation bits
@@ -169,7 +172,7 @@ def cmd_demo(out:Path=Path('runs/demo'), # folder for the run
     run = open_run(out, dict(model='digits', weights=None, wbits=wbits, abits=abits, seed=seed, size=8, teacher=None))
     print('training the teacher on one half of the digits'); teacher = load_model('digits')
     print('quantising it without data')
-    learn = zero_shot_quantize(teacher, wbits, abits, size=8, seed=seed, path=Path(out)/'work', flip=False)
+    learn = zero_shot_quantize(teacher, wbits, abits, size=8, seed=seed, path=Path(out)/'work', flip=False, progress=_progress())
     student = learn.model
     rounded = calibrate(quantize(teacher, wbits, abits, method='minmax'), lowpass(learn.dls.train_ds.images()[:256]))
     run['options']['teacher'] = teacher_hash(teacher)

@@ -8,7 +8,7 @@ Docs: https://synq-nb.github.io/synq_nb/learner.html.md"""
 __all__ = ['RECIPES', 'SYNTH_ARGS', 'Resumable', 'ObserveRanges', 'synq_learner', 'zero_shot_quantize', 'fit_learner',
            'save_student', 'load_student']
 
-# %% ../nbs/06_learner.ipynb #eb83b7a3
+# %% ../nbs/06_learner.ipynb #c8ba54b1
 import os, random, signal, threading, time
 from contextlib import nullcontext
 from functools import partial
@@ -22,7 +22,7 @@ from fastai.torch_core import default_device
 from fastcore.foundation import L
 from .quantize import act_quantizers, calibrate, quantize, quant_summary
 from .synthesize import RandomWindow, SyntheticDataset, load_meta, save_atomic, synthesize, teacher_hash
-from .lowpass import PAPER_CUTOFF, LowPass
+from .lowpass import DEFAULT_CUTOFF, PAPER_CUTOFF, LowPass
 from .distill import BF16, FeatureAlignCallback, FrozenBN, KLLoss, TeacherCallback, agreement
 from .cam import CAMAlignCallback
 from .softlabels import SoftLabelCallback
@@ -83,17 +83,17 @@ class ObserveRanges(Callback):
     def after_train(self): self._set(False)
     def after_fit(self): self._set(False)
 
-# %% ../nbs/06_learner.ipynb #6f4ad7a7
+# %% ../nbs/06_learner.ipynb #7c29995f
 def synq_learner(teacher:nn.Module, # float classifier; left untouched
                  synth:SyntheticDataset, # from `synthesize` with this teacher
                  wbits:int=4, # weight bits, 2–8 or 32
                  abits:int=4, # activation bits, 2–8 or 32
                  protocol:str='best', # quantiser protocol, 'best' or 'paper'
-                 cutoff:float=PAPER_CUTOFF, # idea 1: cycles per pixel, None for no filter
-                 cam:float=1., # idea 2: λ_CAM, 0 to leave it out
+                 cutoff:float=DEFAULT_CUTOFF, # idea 1: cycles per pixel, None for no filter
+                 cam:float=10., # idea 2: λ_CAM, 0 to leave it out
                  ce:float=.1, # idea 3: λ_CE, 0 to leave it out
                  tau:float=.5, # idea 3: difficulty above which labels are ignored
-                 features:float=1., # weight of feature alignment, 0 to leave it out
+                 features:float=10., # weight of feature alignment, 0 to leave it out
                  T:float=1., # temperature of the KL
                  bs:int=128, # batch size
                  overrides:dict=None, # {layer or pattern: (wbits, abits)}
@@ -123,28 +123,29 @@ def synq_learner(teacher:nn.Module, # float classifier; left untouched
     base = [TeacherCallback(teacher, amp), FrozenBN(), BF16(amp), Resumable(path, seed)]
     return Learner(dls, student, loss_func=KLLoss(T), metrics=agreement, cbs=[*base, *ideas, *extra, *L(cbs)], **kwargs)
 
-# %% ../nbs/06_learner.ipynb #adc7884b
+# %% ../nbs/06_learner.ipynb #4278d884
 _sgd = partial(OptimWrapper, opt=torch.optim.SGD, momentum=.9, nesterov=True)
-_paper = dict(n=5120, iters=1000, lr_synth=.5, power=0., margin=0, flip=False, protocol='paper', T=20., bs=256, epochs=100, lr=2e-5, cam=1., ce=.1, features=0., wd=1e-4, opt_func=_sgd)
-RECIPES = {'fast':  dict(n=1024, iters=60, epochs=20, lr=1e-3),
-           'best':  dict(n=2304, iters=120, epochs=50, lr=1e-3),
+_paper = dict(n=5120, iters=1000, lr_synth=.5, power=0., margin=0, flip=False, protocol='paper', cutoff=PAPER_CUTOFF, T=20., bs=256, epochs=100, lr=2e-5, ce=.1, features=0., wd=1e-4, opt_func=_sgd)
+RECIPES = {'fast':  dict(n=2304, iters=40, epochs=10, lr=1e-3),
+           'best':  dict(n=4608, iters=50, epochs=12, lr=1e-3),
            'paper': _paper}
 SYNTH_ARGS = ('n', 'iters', 'batch_size', 'alpha', 'beta', 'gamma', 'margin', 'flip', 'power')
 
-# %% ../nbs/06_learner.ipynb #9dd7dd6b
+# %% ../nbs/06_learner.ipynb #f154ea12
 def zero_shot_quantize(model:nn.Module, # trained classifier with BatchNorm; left untouched
                        wbits:int=4, # weight bits, 2–8 or 32
                        abits:int=4, # activation bits, 2–8 or 32
-                       recipe:str='fast', # 'fast', 'best' or 'paper'
+                       recipe:str='auto', # 'fast', 'best', 'paper', or 'auto': 'best' below four bits, else 'fast'
                        size=32, # input height and width, pixels: an int or (H, W)
                        seed:int=0, # of everything
                        path=None, # folder for finished work; the same call continues from there
-                       progress:bool=True, # bars and a line per epoch
+                       progress=True, # True: bars; 'log': a line per batch and epoch; False: nothing
                        device=None, # default: the GPU if there is one
                        **kwargs # anything of the recipe, `synthesize` or `synq_learner`, to be changed
                       )->Learner: # fine-tuned; `learn.model` is the student, `learn.seconds` the time per stage
     "Trained model and bit-width in, no data, low-bit model out (SynQ, ICLR 2025)"
-    if recipe not in RECIPES: raise ValueError(f"recipe {recipe!r}: expected one of {list(RECIPES)}")
+    if recipe=='auto': recipe = 'fast' if min(wbits, abits)>=4 else 'best'
+    if recipe not in RECIPES: raise ValueError(f"recipe {recipe!r}: expected 'auto' or one of {list(RECIPES)}")
     o = RECIPES[recipe] | kwargs
     quantize(model, wbits, abits, o.get('protocol', 'best'), overrides=o.get('overrides'))  # bad bits fail now, not after synthesis
     epochs,lr,lr_synth = (o.pop(k, d) for k,d in (('epochs', 20), ('lr', 1e-3), ('lr_synth', .25)))
@@ -159,17 +160,17 @@ def zero_shot_quantize(model:nn.Module, # trained classifier with BatchNorm; lef
     learn.seconds = dict(synthesize=made-start, finetune=time.perf_counter()-made)
     return learn
 
-# %% ../nbs/06_learner.ipynb #56b7e9a5
+# %% ../nbs/06_learner.ipynb #a4d64c49
 def fit_learner(learn:Learner, # from `synq_learner`
                 epochs:int, # passes over the synthetic images
                 lr:float, # largest learning rate
-                progress:bool=True # bars and a line per epoch
+                progress=True # True: bars and a line per epoch; 'log': lines only; False: nothing
                ):
     "Fit with one cycle (`paper` protocol: steps), continuing after finished epochs; raises `KeyboardInterrupt` after a clean stop"
     done = learn.resumable.load()
     learn.curve = learn.resumable.curve
     if done>=epochs: return
-    with learn.no_bar() if not progress else nullcontext(), learn.no_logging() if not progress else nullcontext():
+    with learn.no_bar() if progress is not True else nullcontext(), learn.no_logging() if not progress else nullcontext():
         if any(isinstance(c, ObserveRanges) for c in learn.cbs):
             learn.fit(epochs, lr, start_epoch=done, cbs=ParamScheduler({'lr': combine_scheds([.5,.5], [SchedNo(lr, lr), SchedNo(lr/10, lr/10)])}))
         else: learn.fit_one_cycle(epochs, lr, start_epoch=done)

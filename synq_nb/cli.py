@@ -162,20 +162,20 @@ def cmd_eval(out:Path, # folder of a finished run
     for name,acc in rows.items(): print(f'{name:<16} {acc}')
     return rows
 
-# %% ../nbs/10_cli.ipynb #0147dea1
+# %% ../nbs/10_cli.ipynb #72387d38
 def cmd_demo(out:Path=Path('runs/demo'), # folder for the run
              wbits:int=3, # weight bits
              abits:int=3, # activation bits
              seed:int=0 # of everything
             ):
     "Train a digits classifier, forget the data, quantise it, and compare"
-    run = open_run(out, dict(model='digits', weights=None, wbits=wbits, abits=abits, seed=seed, size=8, teacher=None))
+    run = open_run(out, dict(model='digits', weights=None, wbits=wbits, abits=abits, seed=seed, size=8))
     print('training the teacher on one half of the digits'); teacher = load_model('digits')
     print('quantising it without data')
     learn = zero_shot_quantize(teacher, wbits, abits, size=8, seed=seed, path=Path(out)/'work', flip=False, progress=_progress())
     student = learn.model
     rounded = calibrate(quantize(teacher, wbits, abits, method='minmax'), lowpass(learn.dls.train_ds.images()[:256]))
-    run['options']['teacher'] = teacher_hash(teacher)
+    run['options'] |= dict(teacher=teacher_hash(teacher), recipe='auto')
     finish_run(learn, out, run)
     test = digits_data()[1]
     rows = {'teacher, float': teacher, f'round-to-nearest W{wbits}A{abits}': rounded, f'SynQ W{wbits}A{abits}': student.cpu()}

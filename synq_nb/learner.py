@@ -8,8 +8,8 @@ Docs: https://synq-nb.github.io/synq_nb/learner.html.md"""
 __all__ = ['RECIPES', 'SYNTH_ARGS', 'Resumable', 'ObserveRanges', 'synq_learner', 'zero_shot_quantize', 'log_line', 'fit_learner',
            'save_student', 'load_student']
 
-# %% ../nbs/06_learner.ipynb #c8ba54b1
-import os, random, signal, threading, time
+# %% ../nbs/06_learner.ipynb #e2d4da58
+import json, os, random, signal, threading, time
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
@@ -27,12 +27,13 @@ from .distill import BF16, FeatureAlignCallback, FrozenBN, KLLoss, TeacherCallba
 from .cam import CAMAlignCallback
 from .softlabels import SoftLabelCallback
 
-# %% ../nbs/06_learner.ipynb #5c7a20ec
+# %% ../nbs/06_learner.ipynb #ffd1fee4
 class Resumable(Callback):
     "Seed each epoch, keep finished epochs in `path`, and turn Ctrl-C into a clean stop (`interrupted` is then True)"
     order = 60
-    def __init__(self, path=None, seed:int=0): # file for finished epochs or None, seed
-        self.path,self.seed,self.interrupted,self.trained,self.curve = path and Path(path),seed,False,False,[]
+    def __init__(self, path=None, seed:int=0, key:dict={}): # file for finished epochs or None, seed, settings that must not change
+        self.path,self.seed,self.key = path and Path(path),seed,key
+        self.interrupted,self.trained,self.curve = False,False,[]
 
     def before_fit(self):
         self.interrupted,self.old = False,None
@@ -63,12 +64,13 @@ class Resumable(Callback):
         tmp = self.path.with_suffix('.tmp')
         opt = dict(self.opt.state_dict())
         if 'hypers' in opt: opt = dict(state=list(opt['state']), hypers=[{k:float(v) for k,v in h.items()} for h in opt['hypers']])
-        torch.save(dict(model=self.model.state_dict(), opt=opt, epochs=self.epoch+1, curve=self.learn.curve), tmp)
+        torch.save(dict(model=self.model.state_dict(), opt=opt, epochs=self.epoch+1, curve=self.learn.curve, key=json.dumps(self.key)), tmp)
         os.replace(tmp, self.path)
     def load(self)->int: # finished epochs
-        "Continue from `path` if it exists"
+        "Continue from `path` if it exists; raises `ValueError` if its settings were others"
         if not self.path or not self.path.exists(): return 0
         s = torch.load(self.path, map_location=self.dls.device, weights_only=True)
+        if s['key']!=json.dumps(self.key): raise ValueError(f"{self.path} was fine-tuned with other settings ({s['key']}): choose another path, or delete it to start over")
         self.model.load_state_dict(s['model']); self.learn.create_opt(); self.opt.load_state_dict(s['opt'])
         self.curve = s['curve']
         return s['epochs']
@@ -83,7 +85,7 @@ class ObserveRanges(Callback):
     def after_train(self): self._set(False)
     def after_fit(self): self._set(False)
 
-# %% ../nbs/06_learner.ipynb #7c29995f
+# %% ../nbs/06_learner.ipynb #69340960
 def synq_learner(teacher:nn.Module, # float classifier; left untouched
                  synth:SyntheticDataset, # from `synthesize` with this teacher
                  wbits:int=4, # weight bits, 2–8 or 32
@@ -120,7 +122,8 @@ def synq_learner(teacher:nn.Module, # float classifier; left untouched
     calibrate(student, batch[0].to(device))
     ideas = ([CAMAlignCallback(cam)] if cam else []) + ([SoftLabelCallback(ce, tau)] if ce else [])
     extra = ([FeatureAlignCallback(features)] if features else []) + ([ObserveRanges()] if protocol=='paper' else [])
-    base = [TeacherCallback(teacher, amp), FrozenBN(), BF16(amp), Resumable(path, seed)]
+    key = dict(student.quantization, teacher=synth.meta['teacher'], n=len(train), cutoff=cutoff, cam=cam, ce=ce, tau=tau, features=features, T=T, bs=bs, seed=seed)
+    base = [TeacherCallback(teacher, amp), FrozenBN(), BF16(amp), Resumable(path, seed, key)]
     return Learner(dls, student, loss_func=KLLoss(T), metrics=agreement, cbs=[*base, *ideas, *extra, *L(cbs)], **kwargs)
 
 # %% ../nbs/06_learner.ipynb #4278d884
@@ -160,7 +163,7 @@ def zero_shot_quantize(model:nn.Module, # trained classifier with BatchNorm; lef
     learn.seconds = dict(synthesize=made-start, finetune=time.perf_counter()-made)
     return learn
 
-# %% ../nbs/06_learner.ipynb #6a0069da
+# %% ../nbs/06_learner.ipynb #12d999ff
 def log_line(row): # a row of fastai's recorder, or its header
     "One epoch as a line of text"
     if row[0]!='epoch': print(f'epoch {row[0]+1}: loss {row[1]:.3f}, held-out KL {row[2]:.4f}, agreement {row[3]:.1%}, {row[4]}', flush=True)
@@ -171,6 +174,7 @@ def fit_learner(learn:Learner, # from `synq_learner`
                 progress=True # True: bars and a line per epoch; 'log': lines only; False: nothing
                ):
     "Fit with one cycle (`paper` protocol: steps), continuing after finished epochs; raises `KeyboardInterrupt` after a clean stop"
+    learn.resumable.key |= dict(epochs=epochs, lr=lr)
     done = learn.resumable.load()
     learn.curve = learn.resumable.curve
     if done>=epochs: return

@@ -27,7 +27,7 @@ from .distill import BF16, FeatureAlignCallback, FrozenBN, KLLoss, TeacherCallba
 from .cam import CAMAlignCallback
 from .softlabels import SoftLabelCallback
 
-# %% ../nbs/06_learner.ipynb #ffd1fee4
+# %% ../nbs/06_learner.ipynb #16c60799
 class Resumable(Callback):
     "Seed each epoch, keep finished epochs in `path`, and turn Ctrl-C into a clean stop (`interrupted` is then True)"
     order = 60
@@ -56,7 +56,7 @@ class Resumable(Callback):
     def after_train(self): self.trained = not self.interrupted
     def after_epoch(self):
         if not self.trained: return
-        self.learn.curve = self.curve + [list(v) for v in self.recorder.values]
+        self.learn.curve = self.curve + [list(v) for v in self.recorder.values if len(v)]  # skipped epochs are empty
         if self.path: self.save()
 
     def save(self):
@@ -163,10 +163,10 @@ def zero_shot_quantize(model:nn.Module, # trained classifier with BatchNorm; lef
     learn.seconds = dict(synthesize=made-start, finetune=time.perf_counter()-made)
     return learn
 
-# %% ../nbs/06_learner.ipynb #12d999ff
+# %% ../nbs/06_learner.ipynb #b4660a66
 def log_line(row): # a row of fastai's recorder, or its header
-    "One epoch as a line of text"
-    if row[0]!='epoch': print(f'epoch {row[0]+1}: loss {row[1]:.3f}, held-out KL {row[2]:.4f}, agreement {row[3]:.1%}, {row[4]}', flush=True)
+    "One epoch as a line of text, nothing for a skipped one"
+    if row[0]!='epoch' and len(row)==5: print(f'epoch {row[0]+1}: loss {row[1]:.3f}, held-out KL {row[2]:.4f}, agreement {row[3]:.1%}, {row[4]}', flush=True)
 
 def fit_learner(learn:Learner, # from `synq_learner`
                 epochs:int, # passes over the synthetic images

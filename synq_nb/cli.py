@@ -88,7 +88,7 @@ def _record(learn):
                               ideas=[n for n,c in (('filter', len(learn.dls.after_batch.fs)>1), ('cam', hasattr(learn, 'cam_align')), ('soft labels', hasattr(learn, 'soft_label'))) if c],
                               callbacks=[repr(c) for c in learn.cbs]), device=str(learn.dls.device), threads=torch.get_num_threads(), layers=[list(r) for r in quant_summary(learn.model)])
 
-# %% ../nbs/10_cli.ipynb #6826e404
+# %% ../nbs/10_cli.ipynb #5912fb35
 def cmd_quantize(model:Annotated[str, _REQUIRED], # zoo name, torchvision:NAME, pytorchcv:NAME, timm:NAME or module:function
                  out:Annotated[Path, _REQUIRED], # folder for the run
                  weights:Path=None, # local checkpoint (safetensors or plain tensors)
@@ -127,8 +127,7 @@ def cmd_quantize(model:Annotated[str, _REQUIRED], # zoo name, torchvision:NAME, 
 def finish_run(learn, out, run:dict):
     "Write model, figures and record, then drop the intermediate files"
     import shutil
-    before = run.get('seconds', {})
-    run |= _record(learn); run['seconds'] = {k: round(v+before.get(k, 0), 1) for k,v in run['seconds'].items()}
+    run |= _record(learn)
     save_figures(learn, Path(out)/'figures')
     save_student(learn.model, Path(out)/'model.safetensors', model=run['options']['model'])
     run['finished'] = True; write_json(Path(out)/'run.json', run)

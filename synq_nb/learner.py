@@ -27,12 +27,12 @@ from .distill import BF16, FeatureAlignCallback, FrozenBN, KLLoss, TeacherCallba
 from .cam import CAMAlignCallback
 from .softlabels import SoftLabelCallback
 
-# %% ../nbs/06_learner.ipynb #16c60799
+# %% ../nbs/06_learner.ipynb #97d4cbcd
 class Resumable(Callback):
     "Seed each epoch, keep finished epochs in `path`, and turn Ctrl-C into a clean stop (`interrupted` is then True)"
     order = 60
-    def __init__(self, path=None, seed:int=0, key:dict={}): # file for finished epochs or None, seed, settings that must not change
-        self.path,self.seed,self.key = path and Path(path),seed,key
+    def __init__(self, path=None, seed:int=0, key:dict=None): # file for finished epochs or None, seed, settings that must not change
+        self.path,self.seed,self.key = path and Path(path),seed,dict(key or {})
         self.interrupted,self.trained,self.curve = False,False,[]
 
     def before_fit(self):

@@ -88,7 +88,7 @@ def _record(learn):
                               ideas=[n for n,c in (('filter', len(learn.dls.after_batch.fs)>1), ('cam', hasattr(learn, 'cam_align')), ('soft labels', hasattr(learn, 'soft_label'))) if c],
                               callbacks=[repr(c) for c in learn.cbs]), device=str(learn.dls.device), threads=torch.get_num_threads(), layers=[list(r) for r in quant_summary(learn.model)])
 
-# %% ../nbs/10_cli.ipynb #5912fb35
+# %% ../nbs/10_cli.ipynb #82454317
 def cmd_quantize(model:Annotated[str, _REQUIRED], # zoo name, torchvision:NAME, pytorchcv:NAME, timm:NAME or module:function
                  out:Annotated[Path, _REQUIRED], # folder for the run
                  weights:Path=None, # local checkpoint (safetensors or plain tensors)
@@ -118,7 +118,7 @@ def cmd_quantize(model:Annotated[str, _REQUIRED], # zoo name, torchvision:NAME, 
     quantize(teacher, wbits, abits)
     run = open_run(out, options)
     if run['finished']: print(f"{out} is finished already: synq eval {out}"); return
-    learn = zero_shot_quantize(teacher, wbits, abits, recipe, size=size or entry.size, seed=seed, path=Path(out)/'work', flip=flip, progress=_progress(), **changes)
+    learn = zero_shot_quantize(teacher, wbits, abits, recipe, size=size or entry.size, seed=seed, path=Path(out)/'parts', flip=flip, progress=_progress(), **changes)
     finish_run(learn, out, run)
     print(quant_summary(learn.model))
     s = run['seconds']
@@ -131,7 +131,7 @@ def finish_run(learn, out, run:dict):
     save_figures(learn, Path(out)/'figures')
     save_student(learn.model, Path(out)/'model.safetensors', model=run['options']['model'])
     run['finished'] = True; write_json(Path(out)/'run.json', run)
-    (Path(out)/'work/finetune.pt').unlink(missing_ok=True)
+    (Path(out)/'parts/finetune.pt').unlink(missing_ok=True)
 
 # %% ../nbs/10_cli.ipynb #7a6dc51d
 def load_run(out # folder of a finished run
@@ -161,7 +161,7 @@ def cmd_eval(out:Path, # folder of a finished run
     for name,acc in rows.items(): print(f'{name:<16} {acc}')
     return rows
 
-# %% ../nbs/10_cli.ipynb #72387d38
+# %% ../nbs/10_cli.ipynb #6bf12104
 def cmd_demo(out:Path=Path('runs/demo'), # folder for the run
              wbits:int=3, # weight bits
              abits:int=3, # activation bits
@@ -171,7 +171,7 @@ def cmd_demo(out:Path=Path('runs/demo'), # folder for the run
     run = open_run(out, dict(model='digits', weights=None, wbits=wbits, abits=abits, seed=seed, size=8))
     print('training the teacher on one half of the digits'); teacher = load_model('digits')
     print('quantising it without data')
-    learn = zero_shot_quantize(teacher, wbits, abits, size=8, seed=seed, path=Path(out)/'work', flip=False, progress=_progress())
+    learn = zero_shot_quantize(teacher, wbits, abits, size=8, seed=seed, path=Path(out)/'parts', flip=False, progress=_progress())
     student = learn.model
     rounded = calibrate(quantize(teacher, wbits, abits, method='minmax'), lowpass(learn.dls.train_ds.images()[:256]))
     run['options'] |= dict(teacher=teacher_hash(teacher), recipe='auto')

@@ -27,10 +27,10 @@ def interrupt(args, when):
 def test_stopped_twice_and_continued(weights, tmp_path):
     whole,cut = tmp_path/'whole',tmp_path/'cut'
     done = synq(*quantize_args(weights, whole)); assert done.returncode==0, done.stderr
-    err,code = interrupt(quantize_args(weights, cut), (cut/'work/synth.safetensors').exists)
+    err,code = interrupt(quantize_args(weights, cut), (cut/'parts/synth.safetensors').exists)
     assert code==130 and 'continues' in err
-    n = len(load_file(cut/'work/synth.safetensors')['y']); assert 0<n<768
-    err,code = interrupt(quantize_args(weights, cut), (cut/'work/finetune.pt').exists)
+    n = len(load_file(cut/'parts/synth.safetensors')['y']); assert 0<n<768
+    err,code = interrupt(quantize_args(weights, cut), (cut/'parts/finetune.pt').exists)
     assert code==130 and not (cut/'model.safetensors').exists()
     assert 'not finished' in synq('eval', cut).stderr
     again = synq(*quantize_args(weights, cut)); assert again.returncode==0, again.stderr

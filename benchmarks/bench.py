@@ -52,8 +52,20 @@ def make_row(spec, weights, cache):
     on = dict(filter=learner_args.get('cutoff', DEFAULT_CUTOFF), cam=learner_args.get('cam', 10.), soft=learner_args.get('ce', .1))
     return {**spec, 'data': Path(spec['data']).name, 'images': 'real' if spec.get('images') else 'synthetic', 'protocol': learner_args.get('protocol', 'best'),
             'ideas': [k for k,v in on.items() if v], 'n_synth': len(ds), 'steps': len(learn.curve)*len(learn.dls.train), 'k': acc.k, 'n': acc.n, 'teacher_k': t.k,
-            'agree': score['mean'][1], 'heldout': score, 'real_kl': real[0], 'real_agree': real[1], 's_synth': round(s_synth, 1), 's_finetune': round(s_finetune, 1),
+            'agree': score['mean'][1], 'heldout': score, 'real_kl': real[0], 'real_agree': real[1], 'cam_kl': cam_kl(learn.model, teacher, test.tensors[0]),
+            's_synth': round(s_synth, 1), 's_finetune': round(s_finetune, 1),
             'cores': 1, 'versions': VERSIONS, 'teacher': teacher_hash(teacher)}
+
+@torch.no_grad()
+def cam_kl(student, teacher, x):
+    "100 × KL between the saliency of teacher and student for the teacher's class, each map normalised to sum 1"
+    layer = spatial_stages(teacher, x[:2])[-1]; head = linear_head(teacher, layer, x[:2]); y,logs = None,[]
+    for m in (teacher, student):
+        with capture(m, layer) as h: logits = m(x)
+        y = logits.argmax(1) if y is None else y
+        S = saliency(h.stored, m.get_submodule(head).weight[y]).flatten(1)+1e-6
+        logs.append((S/S.sum(1, keepdim=True)).log())
+    return 100*torch.nn.functional.kl_div(logs[1], logs[0], log_target=True, reduction='batchmean').item()
 
 def add_noise(x, kind, seed):
     "Noise of standard deviation about a quarter of the images' own (`salt`: 5 % of the pixels)"

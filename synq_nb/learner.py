@@ -129,7 +129,8 @@ def synq_learner(teacher:nn.Module, # float classifier; left untouched
 
 # %% ../nbs/06_learner.ipynb #4278d884
 _sgd = partial(OptimWrapper, opt=torch.optim.SGD, momentum=.9, nesterov=True)
-_paper = dict(n=5120, iters=1000, lr_synth=.5, power=0., margin=0, flip=False, protocol='paper', cutoff=PAPER_CUTOFF, T=20., bs=256, epochs=100, lr=2e-5, ce=.1, features=0., wd=1e-4, opt_func=_sgd)
+_paper = dict(n=5120, iters=1000, lr_synth=.5, alpha=.4, centres=.1, power=0., margin=0, flip=False,
+              protocol='paper', cutoff=PAPER_CUTOFF, promote=.01, T=20., bs=256, epochs=100, lr=2e-5, ce=.1, features=0., wd=1e-4, opt_func=_sgd)
 RECIPES = {'fast':  dict(n=2304, iters=40, epochs=10, lr=1e-3),
            'best':  dict(n=4608, iters=50, epochs=12, lr=1e-3),
            'paper': _paper}

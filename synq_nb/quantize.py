@@ -30,18 +30,19 @@ class _FakeQuantize(torch.autograd.Function):
         q = (x*(1/s)).round_().add_(z)
         out = q.clamp(qmin, qmax)
         inside = q==out
-        ctx.save_for_backward(x, scale, out.sub_(z).mul_(s), inside)
+        out.sub_(z).mul_(s)
+        slope = torch.where(inside, out-x, out) if ctx.needs_input_grad[1] else None  # of out by log(scale)
+        ctx.save_for_backward(scale, inside, slope)
         ctx.grad_scale = grad_scale
         return out
 
     @staticmethod
     def backward(ctx, grad):
-        x,scale,out,inside = ctx.saved_tensors
-        gx,gs = grad*inside,None
-        if ctx.needs_input_grad[1]:
-            per_value = grad*out - gx*x
-            dims = [d for d in range(x.ndim) if scale.ndim==0 or scale.shape[d]==1]
-            gs = per_value.sum(dims, dtype=torch.float32).view_as(scale)/scale*ctx.grad_scale
+        scale,inside,slope = ctx.saved_tensors
+        gx,gs = torch.where(inside, grad, 0),None
+        if slope is not None:
+            dims = [d for d in range(grad.ndim) if scale.ndim==0 or scale.shape[d]==1]
+            gs = (grad*slope).sum(dims).float().view_as(scale)/scale*ctx.grad_scale
         return gx,gs,None,None,None,None
 
 # %% ../nbs/00_quantize.ipynb #52465c35

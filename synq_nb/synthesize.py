@@ -265,7 +265,7 @@ def synthesize(teacher:nn.Module, # trained classifier with BatchNorm; left unto
     if min(n, iters, batch_size)<1: raise ValueError(f"n={n}, iters={iters}, batch_size={batch_size}: expected at least 1")
     check_finite(teacher)
     device = torch.device(device or default_device())
-    teacher = copy.deepcopy(teacher).to(device).eval().requires_grad_(False)
+    teacher = copy.deepcopy(teacher).to(device, memory_format=torch.channels_last).eval().requires_grad_(False)
     shape,n_out = infer_io(teacher, size)
     o = dict(iters=iters, batch_size=batch_size, lr=lr, alpha=alpha, beta=beta, gamma=gamma, centres=centres, power=power, flip=flip, seed=seed,
              margin=max(shape[1:])//8 if margin is None else margin)

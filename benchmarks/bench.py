@@ -3,7 +3,7 @@
 A specification is a dict with `wbits`, `abits`, `seed`, `recipe`, and `changes` to the recipe; `images` is 'synthetic' or,
 for upper bounds only, the path of real training images. Image sets are made once and kept in a cache folder; rows already
 in the result file are kept, so a stopped command continues. Each process uses one thread, one process per core."""
-import hashlib, inspect, json, os, sys, time
+import hashlib, inspect, json, math, os, sys, time
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
@@ -44,15 +44,17 @@ def make_row(spec, weights, cache):
     if noise: ds = SyntheticDataset(add_noise(ds.x.float(), noise, seed).half(), ds.y, ds.meta)
     learn = synq_learner(teacher, ds, w, a, seed=seed, **learner_args)
     start = time.perf_counter()
-    fit_learner(learn, progress=False, **fit_args)
+    try: fit_learner(learn, progress=False, **fit_args)
+    except FloatingPointError as e: print(spec['changes'], e, flush=True)  # counted as it stands
     s_finetune = time.perf_counter()-start
-    score = heldout_score(learn.model, teacher, heldout_sets(teacher, path=cache, progress='log'))
+    number = lambda v: v if math.isfinite(v) else None  # JSON has no NaN
+    score = {k: (number(kl), a) for k,(kl,a) in heldout_score(learn.model, teacher, heldout_sets(teacher, path=cache, progress='log')).items()}
     test = load_images(spec['data']); acc,t = evaluate(learn.model, test),evaluate(teacher, test)
     real = heldout_score(learn.model, teacher, {'real': test.tensors[0]})['real']
     on = dict(filter=learner_args.get('cutoff', DEFAULT_CUTOFF), cam=learner_args.get('cam', 10.), soft=learner_args.get('ce', .1))
     return {**spec, 'data': Path(spec['data']).name, 'images': 'real' if spec.get('images') else 'synthetic', 'protocol': learner_args.get('protocol', 'best'),
             'ideas': [k for k,v in on.items() if v], 'n_synth': len(ds), 'steps': len(learn.curve)*len(learn.dls.train), 'k': acc.k, 'n': acc.n, 'teacher_k': t.k,
-            'agree': score['mean'][1], 'heldout': score, 'real_kl': real[0], 'real_agree': real[1], 'cam_kl': cam_kl(learn.model, teacher, test.tensors[0]),
+            'agree': score['mean'][1], 'heldout': score, 'real_kl': number(real[0]), 'real_agree': real[1], 'cam_kl': number(cam_kl(learn.model, teacher, test.tensors[0])),
             's_synth': round(s_synth, 1), 's_finetune': round(s_finetune, 1),
             'cores': 1, 'versions': VERSIONS, 'teacher': teacher_hash(teacher)}
 
@@ -93,7 +95,7 @@ def run_all(specs, name, weights, cache, out=None, workers=None, **common):
         for j in as_completed(jobs):
             rows.append(j.result()); r = rows[-1]
             write_json(out, dict(rows=rows))
-            print(f"W{r['wbits']}A{r['abits']} seed {r['seed']} {r['recipe']} {r['changes']}: {Accuracy(r['k'], r['n'])}, held-out KL {r['heldout']['mean'][0]:.4f}, {r['s_finetune']:.0f} s", flush=True)
+            print(f"W{r['wbits']}A{r['abits']} seed {r['seed']} {r['recipe']} {r['changes']}: {Accuracy(r['k'], r['n'])}, held-out KL {r['heldout']['mean'][0]}, {r['s_finetune']:.0f} s", flush=True)
     return rows
 
 def prepare(spec, weights, cache):

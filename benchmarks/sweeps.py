@@ -7,16 +7,21 @@ by `heldout` alone."""
 from fastcore.script import call_parse
 from bench import PAPER_CUTOFF, run_all
 
-BASE = dict(subset=2304, epochs=8)
+BASE = dict(subset=2304, epochs=8, lr=1e-3, bs=128, cam=10., features=10.)  # written out: recipes may change
 VALUES = dict(lr=(3e-4, 2e-3), epochs=(4, 16), subset=(576, 1152, 4608), cutoff=(0, .2, PAPER_CUTOFF), cam=(0, 1., 50.), ce=(0, .5, 5.),
               tau=(.3, .7), features=(0, 1., 50.), T=(4.,), bs=(32, 64), promote=(.01,))
 
 IMAGES = dict(n=4608, iters=50, power=1., margin=None, flip=True, alpha=1., centres=0., lr_synth=.25)  # those of the recipe `best`
-PAPER = BASE | IMAGES | dict(promote=0.)
-PAPER_VALUES = dict(lr=(2e-5, 1e-4, 3e-4, 1e-3), T=(1., 4.), features=(10.,), promote=(.01,))
+PAPER = IMAGES | dict(subset=2304, epochs=8, promote=0.)
+PAPER_VALUES = dict(lr=(1e-4, 3e-4, 1e-3), T=(1., 4.), features=(10.,), promote=(.01,))
+SMALL = PAPER | dict(bs=64, cutoff=.25, lr=3e-4)  # four times the steps, and a filter of the paper's CIFAR pictures, D0 = 8
+SMALL_VALUES = dict(lr=(1e-4, 6e-4), cutoff=(.15, PAPER_CUTOFF), features=(50.,), T=(4.,))
+ADAM = dict(protocol='paper', subset=2304, epochs=8, bs=64, cam=10., features=0., cutoff=.25, lr=1e-4)  # the quantiser of the paper, another optimiser
+ADAM_VALUES = dict(lr=(3e-4,), features=(50.,), cam=(50.,), cutoff=(.15,))
+
 # what the single changes suggest, together, at full length
 FULL = dict(epochs=12, bs=64, features=50., cam=50.)
-FULL_VALUES = dict(cutoff=(0,), lr=(2e-3,), bs=(32,), ce=(0,))
+FULL_VALUES = dict(cutoff=(0,), epochs=(24,), lr=(2e-3,), bs=(32,), ce=(0,))
 
 @call_parse
 def main(weights:str=None, # checkpoint of the teacher
@@ -24,9 +29,10 @@ def main(weights:str=None, # checkpoint of the teacher
          cache:str='runs/cache', # folder for image sets
          seed:int=0, # of images and fine-tuning
          bits:str='33', # W and A bits
-         part:str='best paper full' # groups of runs
+         out:str=None, # result file
+         part:str='best paper small adam full many' # groups of runs
         ):
     "One change at a time around the base"
     around = lambda base, values: [base]+[base|{k:v} for k,vs in values.items() for v in vs]
-    specs = dict(best=around(BASE, VALUES), paper=around(PAPER, PAPER_VALUES), full=around(FULL, FULL_VALUES))
-    run_all([dict(changes=c, recipe='paper' if p=='paper' else 'best', seed=seed) for p in part.split() for c in specs[p]], 'sweeps', weights, cache, data=data, wbits=int(bits[0]), abits=int(bits[1]))
+    specs = dict(best=around(BASE, VALUES), paper=around(PAPER, PAPER_VALUES), small=around(SMALL, SMALL_VALUES), adam=around(ADAM, ADAM_VALUES), full=around(FULL, FULL_VALUES), many=[FULL|dict(n=9216, iters=25, epochs=6)])
+    run_all([dict(changes=c, recipe='paper' if p in ('paper', 'small') else 'best', seed=seed) for p in part.split() for c in specs[p]], 'sweeps', weights, cache, out, data=data, wbits=int(bits[0]), abits=int(bits[1]))

@@ -216,6 +216,6 @@ def main(argv=None # arguments, default those of the process
     args = {k:v for k,v in args.items() if k not in ('pdb', 'xtra')}
     try: f(**args); return 0
     except KeyboardInterrupt: print("\nsynq: stopped; finished work is kept, and the same command continues it", file=sys.stderr); return 130
-    except (ValueError, OSError, RuntimeError) as e:
+    except (ValueError, OSError, RuntimeError, ArithmeticError) as e:
         if os.environ.get('SYNQ_DEBUG'): raise
         print(f'synq: {e}', file=sys.stderr); return 2

@@ -53,7 +53,9 @@ class Resumable(Callback):
         for o in (self.dl, *self.dl.after_batch.fs): 
             if hasattr(o, 'rng'): o.rng = random.Random(rng.random())
         self.trained = False
-    def after_train(self): self.trained = not self.interrupted
+    def after_train(self):
+        self.trained = not self.interrupted
+        if self.trained and not self.loss.isfinite(): raise FloatingPointError(f"fine-tuning diverged in epoch {self.epoch+1} (loss {self.loss}): start again with a lower `lr`, finished epochs are kept")
     def after_epoch(self):
         if not self.trained: return
         self.learn.curve = self.curve + [list(v) for v in self.recorder.values if len(v)]  # skipped epochs are empty
@@ -92,13 +94,13 @@ def synq_learner(teacher:nn.Module, # float classifier; left untouched
                  abits:int=4, # activation bits, 2–8 or 32
                  protocol:str='best', # quantiser protocol, 'best' or 'paper'
                  cutoff:float=DEFAULT_CUTOFF, # idea 1: cycles per pixel, None for no filter
-                 cam:float=10., # idea 2: λ_CAM, 0 to leave it out
+                 cam:float=50., # idea 2: λ_CAM, 0 to leave it out
                  ce:float=.1, # idea 3: λ_CE, 0 to leave it out
                  tau:float=.5, # idea 3: difficulty above which labels are ignored
-                 features:float=10., # weight of feature alignment, 0 to leave it out
+                 features:float=50., # weight of feature alignment, 0 to leave it out
                  promote:float=0., # ε of difficulty promotion, 0 to leave it out
                  T:float=1., # temperature of the KL
-                 bs:int=128, # batch size
+                 bs:int=64, # batch size
                  overrides:dict=None, # {layer or pattern: (wbits, abits)}
                  seed:int=0, # of batches and windows
                  path=None, # file that keeps finished epochs
@@ -130,8 +132,8 @@ def synq_learner(teacher:nn.Module, # float classifier; left untouched
 # %% ../nbs/06_learner.ipynb #4278d884
 _sgd = partial(OptimWrapper, opt=torch.optim.SGD, momentum=.9, nesterov=True)
 _paper = dict(n=5120, iters=1000, lr_synth=.5, alpha=.4, centres=.1, power=0., margin=0, flip=False,
-              protocol='paper', cutoff=PAPER_CUTOFF, promote=.01, T=20., bs=256, epochs=100, lr=2e-5, ce=.1, features=0., wd=1e-4, opt_func=_sgd)
-RECIPES = {'fast':  dict(n=2304, iters=40, epochs=10, lr=1e-3),
+              protocol='paper', cutoff=PAPER_CUTOFF, promote=.01, T=20., bs=256, epochs=100, lr=2e-5, cam=10., ce=.1, features=0., wd=1e-4, opt_func=_sgd)
+RECIPES = {'fast':  dict(n=2304, iters=40, epochs=8, lr=1e-3),
            'best':  dict(n=4608, iters=50, epochs=12, lr=1e-3),
            'paper': _paper}
 SYNTH_ARGS = ('n', 'iters', 'batch_size', 'alpha', 'beta', 'gamma', 'centres', 'margin', 'flip', 'power')

@@ -16,12 +16,19 @@ PAPER = IMAGES | dict(subset=2304, epochs=8, promote=0.)
 PAPER_VALUES = dict(lr=(1e-4, 3e-4, 1e-3), T=(1., 4.), features=(10.,), promote=(.01,))
 SMALL = PAPER | dict(bs=64, cutoff=.25, lr=3e-4)  # four times the steps, and a filter of the paper's CIFAR pictures, D0 = 8
 SMALL_VALUES = dict(lr=(1e-4, 6e-4), cutoff=(.15, PAPER_CUTOFF), features=(50.,), T=(4.,))
+CYCLE = PAPER | dict(epochs=4, bs=16, cutoff=.25, lr=3e-4, schedule='cycle', observe=1)  # sixteen times the steps per image, short warm-up
+CYCLE_VALUES = dict(lr=(1e-3,), observe=(4,), schedule=('steps',), bs=(64,), cam=(50.,), ce=(.5,), cutoff=(PAPER_CUTOFF,))
+
 ADAM = dict(protocol='paper', subset=2304, epochs=8, bs=64, cam=10., features=0., cutoff=.25, lr=1e-4)  # the quantiser of the paper, another optimiser
 ADAM_VALUES = dict(lr=(3e-4,), features=(50.,), cam=(50.,), cutoff=(.15,))
 
 # what the single changes suggest, together, at full length
 FULL = dict(epochs=12, bs=64, features=50., cam=50.)
 FULL_VALUES = dict(cutoff=(0,), epochs=(24,), lr=(2e-3,), bs=(32,), ce=(0,))
+
+# two bits (run with --bits 22): more steps
+TWO = dict(epochs=24, bs=32)
+TWO_VALUES = dict(lr=(2e-3,))
 
 @call_parse
 def main(weights:str=None, # checkpoint of the teacher
@@ -30,9 +37,9 @@ def main(weights:str=None, # checkpoint of the teacher
          seed:int=0, # of images and fine-tuning
          bits:str='33', # W and A bits
          out:str=None, # result file
-         part:str='best paper small adam full many' # groups of runs
+         part:str='best paper small cycle adam full many' # groups of runs
         ):
     "One change at a time around the base"
     around = lambda base, values: [base]+[base|{k:v} for k,vs in values.items() for v in vs]
-    specs = dict(best=around(BASE, VALUES), paper=around(PAPER, PAPER_VALUES), small=around(SMALL, SMALL_VALUES), adam=around(ADAM, ADAM_VALUES), full=around(FULL, FULL_VALUES), many=[FULL|dict(n=9216, iters=25, epochs=6)])
-    run_all([dict(changes=c, recipe='paper' if p in ('paper', 'small') else 'best', seed=seed) for p in part.split() for c in specs[p]], 'sweeps', weights, cache, out, data=data, wbits=int(bits[0]), abits=int(bits[1]))
+    specs = dict(best=around(BASE, VALUES), paper=around(PAPER, PAPER_VALUES), small=around(SMALL, SMALL_VALUES), cycle=around(CYCLE, CYCLE_VALUES), adam=around(ADAM, ADAM_VALUES), full=around(FULL, FULL_VALUES), two=around(TWO, TWO_VALUES), many=[FULL|dict(n=9216, iters=25, epochs=6)])
+    run_all([dict(changes=c, recipe='paper' if p in ('paper', 'small', 'cycle') else 'best', seed=seed) for p in part.split() for c in specs[p]], 'sweeps', weights, cache, out, data=data, wbits=int(bits[0]), abits=int(bits[1]))

@@ -99,6 +99,7 @@ def synq_learner(teacher:nn.Module, # float classifier; left untouched
                  tau:float=.5, # idea 3: difficulty above which labels are ignored
                  features:float=50., # weight of feature alignment, 0 to leave it out
                  promote:float=0., # ε of difficulty promotion, 0 to leave it out
+                 observe:int=4, # epochs in which `paper` activation ranges follow the data
                  T:float=1., # temperature of the KL
                  bs:int=64, # batch size
                  overrides:dict=None, # {layer or pattern: (wbits, abits)}
@@ -124,15 +125,15 @@ def synq_learner(teacher:nn.Module, # float classifier; left untouched
     for t in tfms[1:]: batch = t(batch)
     calibrate(student, batch[0].to(device))
     ideas = ([CAMAlignCallback(cam)] if cam else []) + ([SoftLabelCallback(ce, tau)] if ce else [])
-    extra = ([PromoteCallback(promote, amp)] if promote else []) + ([FeatureAlignCallback(features)] if features else []) + ([ObserveRanges()] if protocol=='paper' else [])
-    key = dict(student.quantization, teacher=synth.meta['teacher'], n=len(train), cutoff=cutoff, cam=cam, ce=ce, tau=tau, features=features, promote=promote, T=T, bs=bs, seed=seed)
+    extra = ([PromoteCallback(promote, amp)] if promote else []) + ([FeatureAlignCallback(features)] if features else []) + ([ObserveRanges(observe)] if protocol=='paper' else [])
+    key = dict(student.quantization, teacher=synth.meta['teacher'], n=len(train), cutoff=cutoff, cam=cam, ce=ce, tau=tau, features=features, promote=promote, observe=observe, T=T, bs=bs, seed=seed)
     base = [TeacherCallback(teacher, amp), FrozenBN(), BF16(amp), Resumable(path, seed, key)]
     return Learner(dls, student, loss_func=KLLoss(T), metrics=agreement, cbs=[*base, *ideas, *extra, *L(cbs)], **kwargs)
 
 # %% ../nbs/06_learner.ipynb #4278d884
 _sgd = partial(OptimWrapper, opt=torch.optim.SGD, momentum=.9, nesterov=True)
 _paper = dict(n=5120, iters=1000, lr_synth=.5, alpha=.4, centres=.1, power=0., margin=0, flip=False,
-              protocol='paper', cutoff=PAPER_CUTOFF, promote=.01, T=20., bs=256, epochs=100, lr=2e-5, cam=10., ce=.1, features=0., wd=1e-4, opt_func=_sgd)
+              protocol='paper', cutoff=PAPER_CUTOFF, promote=.01, T=20., bs=256, epochs=100, lr=2e-5, schedule='steps', cam=10., ce=.1, features=0., wd=1e-4, opt_func=_sgd)
 RECIPES = {'fast':  dict(n=2304, iters=40, epochs=8, lr=1e-3),
            'best':  dict(n=4608, iters=50, epochs=12, lr=1e-3),
            'paper': _paper}
@@ -148,7 +149,7 @@ def recipe_args(recipe:str, # 'fast', 'best', 'paper', or 'auto': 'best' below f
     if recipe not in RECIPES: raise ValueError(f"recipe {recipe!r}: expected 'auto' or one of {list(RECIPES)}")
     o = RECIPES[recipe] | changes
     take = lambda names: {k:o.pop(k) for k in names if k in o}
-    fit = take(('epochs', 'lr'))
+    fit = take(('epochs', 'lr', 'schedule'))
     synth = take(SYNTH_ARGS)
     if 'lr_synth' in o: synth['lr'] = o.pop('lr_synth')
     return synth,o,fit
@@ -186,16 +187,18 @@ def log_line(row): # a row of fastai's recorder, or its header
 def fit_learner(learn:Learner, # from `synq_learner`
                 epochs:int, # passes over the synthetic images
                 lr:float, # largest learning rate
+                schedule:str='cycle', # 'cycle': one cycle; 'steps': lr, then a tenth of it in the second half
                 progress=True # True: bars and a line per epoch; 'log': lines only; False: nothing
                ):
-    "Fit with one cycle (`paper` protocol: steps), continuing after finished epochs; raises `KeyboardInterrupt` after a clean stop"
-    learn.resumable.key |= dict(epochs=epochs, lr=lr)
+    "Fit, continuing after finished epochs; raises `KeyboardInterrupt` after a clean stop"
+    if schedule not in ('cycle', 'steps'): raise ValueError(f"schedule {schedule!r}: expected 'cycle' or 'steps'")
+    learn.resumable.key |= dict(epochs=epochs, lr=lr, schedule=schedule)
     done = learn.resumable.load()
     learn.curve = learn.resumable.curve
     if done>=epochs: return
     if progress=='log': learn.logger = log_line
     with learn.no_bar() if progress is not True else nullcontext(), nullcontext() if progress else learn.no_logging():
-        if any(isinstance(c, ObserveRanges) for c in learn.cbs):
+        if schedule=='steps':
             learn.fit(epochs, lr, start_epoch=done, cbs=ParamScheduler({'lr': combine_scheds([.5,.5], [SchedNo(lr, lr), SchedNo(lr/10, lr/10)])}))
         else: learn.fit_one_cycle(epochs, lr, start_epoch=done)
     if learn.resumable.interrupted: raise KeyboardInterrupt

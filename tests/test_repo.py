@@ -1,5 +1,5 @@
 "Facts that have one home"
-import subprocess, sys
+import json, subprocess, sys
 from configparser import ConfigParser
 from importlib.metadata import requires, version
 from pathlib import Path
@@ -25,3 +25,9 @@ def test_requirements_come_from_settings():
 def test_notebooks_are_small():
     sizes = {p.name: p.stat().st_size/1e6 for p in ROOT.glob('nbs/**/*.ipynb')}
     assert sizes and max(sizes.values())<1.5, sizes
+
+def test_results_say_what_they_measured():
+    keys = {'model', 'protocol', 'recipe', 'wbits', 'abits', 'ideas', 'seed', 'n_synth', 'steps', 'k', 'n', 'teacher_k', 'agree', 's_synth', 's_finetune', 'cores', 'versions'}
+    for name,more in dict(cifar10=keys, ablation=keys, sweeps=keys, speed={'what', 'batch', 'ours_s', 'reference_s', 'ratio'}).items():
+        rows = json.loads((ROOT/f'benchmarks/results/{name}.json').read_text())['rows']
+        assert rows and not set().union(*(more-r.keys() for r in rows)), name

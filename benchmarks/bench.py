@@ -60,12 +60,12 @@ def make_row(spec, weights, cache):
 
 @torch.no_grad()
 def cam_kl(student, teacher, x):
-    "100 × KL between the saliency of teacher and student for the teacher's class, each map normalised to sum 1"
+    "100 × KL between the saliency of teacher and student for the teacher's class; maps scaled to 0–1, plus 0.01 against zeros, normalised to sum 1"
     layer = spatial_stages(teacher, x[:2])[-1]; head = linear_head(teacher, layer, x[:2]); y,logs = None,[]
     for m in (teacher, student):
         with capture(m, layer) as h: logits = m(x)
         y = logits.argmax(1) if y is None else y
-        S = saliency(h.stored, m.get_submodule(head).weight[y]).flatten(1)+1e-6
+        S = scale_map(saliency(h.stored, m.get_submodule(head).weight[y])).flatten(1)+.01
         logs.append((S/S.sum(1, keepdim=True)).log())
     return 100*torch.nn.functional.kl_div(logs[1], logs[0], log_target=True, reduction='batchmean').item()
 

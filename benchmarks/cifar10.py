@@ -9,7 +9,7 @@ from bench import run_all
 from sweeps import IMAGES
 
 # quantiser and losses of the recipe `paper`, images of the recipe `best`; the rest as `sweeps.py` ranks it
-PAPER = dict(IMAGES, epochs=8, bs=16, cutoff=.25, lr=3e-4, schedule='cycle', observe=1, cam=50., ce=.5, promote=0.)
+PAPER = dict(IMAGES, epochs=16, bs=16, cutoff=.25, lr=3e-4, schedule='cycle', observe=1, cam=50., ce=.5, promote=0.)
 
 @call_parse
 def main(weights:str=None, # checkpoint of the teacher

@@ -27,7 +27,7 @@ def cached_images(teacher, args, seed, cache):
 
 def real_images(teacher, path, n=None):
     "Real images in place of synthetic ones: an upper bound, never part of a result; shifts are taken out of a padded border"
-    x,y = load_images(path, ZOO['resnet20_cifar10'].mean, ZOO['resnet20_cifar10'].std)
+    x,y = load_images(path).tensors
     meta = dict(shape=(3,32,32), n_out=10, flip=True, teacher=teacher_hash(teacher), log=[])
     return SyntheticDataset(torch.nn.functional.pad(x, [4]*4, mode='reflect').half()[:n], y[:n], meta)
 

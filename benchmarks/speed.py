@@ -8,6 +8,7 @@ import copy, resource, statistics, sys, time
 from pathlib import Path
 from fastai.callback.core import Callback
 from fastcore.script import call_parse
+from fastai.torch_core import default_device
 import textbook
 from bench import *
 from synq_nb.synthesize import _Batch

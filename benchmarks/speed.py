@@ -107,5 +107,5 @@ def main(steps:int=6, # steps per turn
     for b in (64, 256): add('fine-tuning step, three ideas, against plain KL', b, *overhead(teacher, b, steps, 2*rounds))
     add('fine-tuning step, three ideas and feature alignment, against plain KL', 256, *overhead(teacher, 256, steps, rounds, {}))
     if long:
-        late,early,m0,m1 = steady(teacher, 64, long)
-        add(f'step {long}, against step 10', 64, late, early, mib_early=round(m0), mib_late=round(m1))
+        late,early,m0,m1 = steady(teacher, 16, long)
+        add(f'step {long}, against step 10', 16, late, early, mib_early=round(m0), mib_late=round(m1))

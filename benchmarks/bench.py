@@ -48,7 +48,7 @@ def make_row(spec, weights, cache):
     except FloatingPointError as e: print(spec['changes'], e, flush=True)  # counted as it stands
     s_finetune = time.perf_counter()-start
     number = lambda v: v if math.isfinite(v) else None  # JSON has no NaN
-    score = {k: (number(kl), a) for k,(kl,a) in heldout_score(learn.model, teacher, heldout_sets(teacher, path=cache, progress='log')).items()}
+    score = {k: (number(kl), a) for k,(kl,a) in heldout_score(learn.model, teacher, heldout_sets(teacher, path=Path(cache)/teacher_hash(teacher), progress='log')).items()}
     test = load_images(spec['data']); acc,t = evaluate(learn.model, test),evaluate(teacher, test)
     real = heldout_score(learn.model, teacher, {'real': test.tensors[0]})['real']
     on = dict(filter=learner_args.get('cutoff', DEFAULT_CUTOFF), cam=learner_args.get('cam', 10.), soft=learner_args.get('ce', .1))
@@ -88,7 +88,8 @@ def run_all(specs, name, weights, cache, out=None, workers=None, **common):
     print(f'{name}: {len(specs)-len(todo)} of {len(specs)} rows are there already', flush=True)
     os.environ['OMP_NUM_THREADS'] = '1'
     with ProcessPoolExecutor(workers or os.cpu_count(), get_context('spawn')) as pool:
-        heldout_sets(load_model(specs[0]['model'], weights), path=cache, progress='log')
+        teacher = load_model(specs[0]['model'], weights)
+        heldout_sets(teacher, path=Path(cache)/teacher_hash(teacher), progress='log')
         jobs = {pool.submit(prepare, s, weights, cache): s for s in first.values() if not s.get('images')}
         for j in as_completed(jobs): j.result()
         jobs = {pool.submit(make_row, s, weights, cache): s for s in todo}

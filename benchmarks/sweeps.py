@@ -2,8 +2,7 @@
 
     python benchmarks/sweeps.py --weights resnet20.safetensors --data test.npz
 
-Writes benchmarks/results/sweeps.json. The real accuracy in it is for the plot of the rank correlation; choices are made
-by `heldout` alone."""
+Writes benchmarks/results/sweeps.json. It also prints and keeps real accuracy, for the plot of the rank correlation."""
 from fastcore.script import call_parse
 from bench import PAPER_CUTOFF, run_all
 

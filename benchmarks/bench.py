@@ -86,6 +86,7 @@ def run_all(specs, name, weights, cache, out=None, workers=None, **common):
     first = {}  # one specification per image set starts first, so that no two workers make the same one
     for s in todo: first.setdefault((s['seed'], json.dumps(recipe_args(s['recipe'], s['wbits'], s['abits'], **{k:v for k,v in s['changes'].items() if k not in ('subset', 'noise')})[0])), s)
     print(f'{name}: {len(specs)-len(todo)} of {len(specs)} rows are there already', flush=True)
+    if not todo: return rows
     os.environ['OMP_NUM_THREADS'] = '1'
     with ProcessPoolExecutor(workers or os.cpu_count(), get_context('spawn')) as pool:
         teacher = load_model(specs[0]['model'], weights)

@@ -16,6 +16,7 @@ def main(weights:str=None, # checkpoint of the teacher
          data:str=None, # .npz or folder of labelled test images
          real:str='', # .npz of real training images, for the upper bound alone
          model:str='resnet20_cifar10', # zoo name
+         real_bits:str='33', # W and A bits of the upper bound
          best:str='44 33 22', # W and A bits with protocol `best`
          paper:str='44 33', # with protocol `paper`
          paper_epochs:int=8, # passes with protocol `paper`; 16 for the second W3A3 rows
@@ -26,5 +27,5 @@ def main(weights:str=None, # checkpoint of the teacher
     "Measure accuracy over seeds"
     bits = lambda s: [dict(wbits=int(b[0]), abits=int(b[1])) for b in s.split()]
     specs = [b|dict(recipe='best') for b in bits(best)] + [b|dict(recipe='paper', changes=PAPER|dict(epochs=paper_epochs)) for b in bits(paper)]
-    if real: specs.append(dict(wbits=3, abits=3, recipe='best', images=real, changes=dict(subset=4608)))
+    if real: specs += [b|dict(recipe='best', images=real, changes=dict(subset=4608)) for b in bits(real_bits)]
     run_all([dict(s, seed=int(k)) for s in specs for k in seeds.split()], 'cifar10', weights, cache, out, model=model, data=data)

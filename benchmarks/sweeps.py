@@ -25,9 +25,10 @@ ADAM_VALUES = dict(lr=(3e-4,), features=(50.,), cam=(50.,), cutoff=(.15,))
 FULL = dict(epochs=12, bs=64, features=50., cam=50.)
 FULL_VALUES = dict(cutoff=(0,), epochs=(24,), lr=(2e-3,), bs=(32,), ce=(0,))
 
-# two bits (run with --bits 22): more steps
+# two bits (parts `two` and `diverse`, run with --bits 22): more steps; more images
 TWO = dict(epochs=24, bs=32)
 TWO_VALUES = dict(lr=(2e-3,))
+DIVERSE = [dict(n=18432, iters=25, epochs=e) for e in (6, 12)]  # four times the images at half the polish
 
 @call_parse
 def main(weights:str=None, # checkpoint of the teacher
@@ -40,5 +41,5 @@ def main(weights:str=None, # checkpoint of the teacher
         ):
     "One change at a time around the base"
     around = lambda base, values: [base]+[base|{k:v} for k,vs in values.items() for v in vs]
-    specs = dict(best=around(BASE, VALUES), paper=around(PAPER, PAPER_VALUES), small=around(SMALL, SMALL_VALUES), cycle=around(CYCLE, CYCLE_VALUES), adam=around(ADAM, ADAM_VALUES), full=around(FULL, FULL_VALUES), two=around(TWO, TWO_VALUES), many=[FULL|dict(n=9216, iters=25, epochs=6)])
+    specs = dict(best=around(BASE, VALUES), paper=around(PAPER, PAPER_VALUES), small=around(SMALL, SMALL_VALUES), cycle=around(CYCLE, CYCLE_VALUES), adam=around(ADAM, ADAM_VALUES), full=around(FULL, FULL_VALUES), two=around(TWO, TWO_VALUES), diverse=DIVERSE, many=[FULL|dict(n=9216, iters=25, epochs=6)])
     run_all([dict(changes=c, recipe='paper' if p in ('paper', 'small', 'cycle') else 'best', seed=seed) for p in part.split() for c in specs[p]], 'sweeps', weights, cache, out, data=data, wbits=int(bits[0]), abits=int(bits[1]))

@@ -184,18 +184,20 @@ def _load_from_state_dict(self:ActQuantizer, state_dict, prefix, *args):
 class _QLayer:
     @property
     def qweight(self): return self.weight_quantizer(self.weight)
+    @property
+    def qbias(self): return self.bias_quantizer(self.bias)
 
 class QConv1d(_QLayer, nn.Conv1d):
     "`nn.Conv1d` that fake-quantises its input and weight"
-    def forward(self, x): return self._conv_forward(self.act_quantizer(x), self.qweight, self.bias)
+    def forward(self, x): return self.out_quantizer(self._conv_forward(self.act_quantizer(x), self.qweight, self.qbias))
 
 class QConv2d(_QLayer, nn.Conv2d):
     "`nn.Conv2d` that fake-quantises its input and weight"
-    def forward(self, x): return self._conv_forward(self.act_quantizer(x), self.qweight, self.bias)
+    def forward(self, x): return self.out_quantizer(self._conv_forward(self.act_quantizer(x), self.qweight, self.qbias))
 
 class QLinear(_QLayer, nn.Linear):
     "`nn.Linear` that fake-quantises its input and weight"
-    def forward(self, x): return F.linear(self.act_quantizer(x), self.qweight, self.bias)
+    def forward(self, x): return self.out_quantizer(F.linear(self.act_quantizer(x), self.qweight, self.qbias))
 
 # %% ../nbs/00_quantize.ipynb #b9d06cf5
 class QReLU(nn.ReLU):
@@ -247,7 +249,7 @@ def check_finite(model:nn.Module):
 def _swap(m, cls, act, weight=None):
     m.__class__ = cls
     m.act_quantizer = act or nn.Identity()
-    if cls in QLAYERS.values(): m.weight_quantizer = weight or nn.Identity()
+    if cls in QLAYERS.values(): m.weight_quantizer,m.bias_quantizer,m.out_quantizer = weight or nn.Identity(),nn.Identity(),nn.Identity()
 
 # %% ../nbs/00_quantize.ipynb #5f4578ef
 def quantize(model:nn.Module, # trained float classifier; left untouched
@@ -304,7 +306,7 @@ def dequantize(model:nn.Module # from `quantize`
     for m in model.modules():
         if type(m) in FLOATS:
             m.__class__ = FLOATS[type(m)]
-            for n in ('act_quantizer', 'weight_quantizer'): m._modules.pop(n, None)
+            for n in [n for n in m._modules if n.endswith('_quantizer')]: del m._modules[n]
     return model
 
 # %% ../nbs/00_quantize.ipynb #879ef407

@@ -46,7 +46,7 @@ def evaluate(model:nn.Module, # classifier, put in eval mode
     "Accuracy of `model`: the only function here that compares anything with a real label"
     if isinstance(data, TensorDataset): data = data.tensors
     if isinstance(data, (tuple,list)) and torch.is_tensor(data[0]): data = zip(*[t.split(batch_size) for t in data])
-    device,k,n = next(model.parameters()).device,0,0
+    device,k,n = next(model.parameters(), torch.empty(0)).device,0,0
     model.eval()
     for x,y in data:
         k += (model(x.to(device)).argmax(1)==y.to(device)).sum().item(); n += len(y)

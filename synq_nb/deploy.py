@@ -6,18 +6,20 @@ Docs: https://synq-nb.github.io/synq_nb/deploy.html.md"""
 
 # %% auto #0
 __all__ = ['INTEGER_OPS', 'FLOAT_OPS', 'Integers', 'weight_integers', 'culprits', 'float_graph', 'deploy_plan', 'fold_bn',
-           'add_grids', 'shift_of', 'integer_bias', 'convert', 'pack_bits', 'unpack_bits', 'pack', 'load_quantized',
-           'OnnxAct', 'OnnxIntegers', 'to_onnx', 'session', 'OnnxClassifier', 'Table', 'optimized_ops']
+           'to_integers', 'add_grids', 'shift_of', 'integer_bias', 'convert', 'pack_bits', 'unpack_bits', 'pack',
+           'load_quantized', 'OnnxAct', 'OnnxIntegers', 'absorb_relu6', 'export_onnx', 'session', 'OnnxClassifier',
+           'Table', 'optimized_ops', 'float_layers', 'latency', 'deploy_report', 'calibration_images']
 
 # %% ../nbs/08_deploy.ipynb #9ef0f2db
 import copy, hashlib, json, math, os, tempfile, time
 from collections import Counter
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 import numpy as np, torch, torch.nn as nn, torch.nn.functional as F
 from fastai.callback.schedule import Learner
 from fastcore.basics import patch
 from torch.nn.utils.fusion import fuse_conv_bn_weights
-from .quantize import FLOATS, QLAYERS, QRELUS, ActQuantizer, QuantSummary, WeightQuantizer, _swap, dequantize, int_range, quantizable, quantize
+from .quantize import QRELUS, ActQuantizer, QReLU, QuantSummary, WeightQuantizer, _swap, dequantize, int_range, quantizable, quantize
 from .synthesize import load_meta, save_atomic
 from .zoo import load_model
 
@@ -44,11 +46,13 @@ def weight_integers(layer:nn.Module # quantised layer with a `WeightQuantizer`
 def culprits(model:nn.Module, x:torch.Tensor)->list: # module names, or ['the model itself']
     "The innermost modules that `torch.export` cannot trace"
     calls = {}
-    hooks = [m.register_forward_hook(lambda m,i,kw,o,n=n: calls.setdefault(n, (m,i,kw)), with_kwargs=True) for n,m in model.named_modules() if n]
+    def keep(name): return lambda m,args,kw,out: calls.update({name: (m, args, kw)})
+    hooks = [m.register_forward_hook(keep(n), with_kwargs=True) for n,m in model.named_modules() if n]
     try: model(x)
     finally: [h.remove() for h in hooks]
     def fails(m, args, kw):
-        try: torch.export.export(m, args, kw, strict=False)
+        try:
+            with redirect_stdout(None), redirect_stderr(None): torch.export.export(m, args, kw, strict=False)
         except Exception: return True
     bad = [n for n,c in calls.items() if fails(*c)]
     return [n for n in bad if not any(b.startswith(n+'.') for b in bad)] or ['the model itself']
@@ -59,10 +63,12 @@ def float_graph(model:nn.Module, # float model in eval mode
                 x:torch.Tensor # (N, C, H, W), two images are enough
                ):
     "The graph of operations; raises `ValueError` that names the modules which cannot be traced"
-    try: return torch.export.export(model, (x[:2],), strict=False).graph
+    try:
+        with redirect_stdout(None), redirect_stderr(None): return torch.export.export(model, (x[:2],), strict=False).graph  # it prints whole graphs on failure
     except Exception as e:
         raise ValueError(f"{type(model).__name__} cannot be exported because of {', '.join(culprits(model, x[:2]))}: torch.export traces one path for "
                          f"all inputs, so a forward must not branch on values ({str(e).splitlines()[0][:150]})") from None
+
 def _owner(node): return list((node.meta.get('nn_module_stack') or {'': ('',)}).values())[-1][0]
 
 # %% ../nbs/08_deploy.ipynb #d9a51174
@@ -77,11 +83,11 @@ def deploy_plan(student:nn.Module, # from `quantize`
     follower = lambda n: next(iter(n.users)) if len(n.users)==1 else None
     for name in layers:
         p = plan[name] = dict(bn=None, relu=None, source=None, sink=None)
+        if isinstance(layers[name].act_quantizer, ActQuantizer): p['source'] = f'{name}.act_quantizer'
         if calls[name]!=1: continue
         node = next(n for n in graph if _owner(n)==name)
         before = _owner(node.args[0])
-        if isinstance(layers[name].act_quantizer, ActQuantizer): p['source'] = f'{name}.act_quantizer'
-        elif type(mods[before]) in QRELUS.values(): p['source'] = f'{before}.act_quantizer'
+        if not p['source'] and type(mods[before]) in QRELUS.values(): p['source'] = f'{before}.act_quantizer'
         end,nxt = node,follower(node)
         if nxt is not None and isinstance(mods[_owner(nxt)], nn.modules.batchnorm._BatchNorm) and calls[_owner(nxt)]==1:
             p['bn'] = _owner(nxt); end,nxt = nxt,follower(nxt)
@@ -90,7 +96,7 @@ def deploy_plan(student:nn.Module, # from `quantize`
             if calls[_owner(end)]==1 and type(mods[_owner(end)]) in (*QRELUS, *QRELUS.values()): p['relu'] = _owner(end)
         if p['relu'] and type(mods[p['relu']]) in QRELUS.values(): p['sink'] = f"{p['relu']}.act_quantizer"
         elif nxt is not None and nxt.op=='output': p['sink'] = ''
-        elif nxt is not None and _owner(nxt) in layers and isinstance(layers[_owner(nxt)].act_quantizer, ActQuantizer): p['sink'] = f'{_owner(nxt)}.act_quantizer'
+        elif nxt is not None and _owner(nxt) in layers and calls[_owner(nxt)]==1 and isinstance(layers[_owner(nxt)].act_quantizer, ActQuantizer): p['sink'] = f'{_owner(nxt)}.act_quantizer'
     return plan
 
 # %% ../nbs/08_deploy.ipynb #ecab5700
@@ -103,15 +109,27 @@ def fold_bn(layer:nn.Module, # quantised layer in eval mode
     scale,bias = fuse_conv_bn_weights(target, layer.bias, bn.running_mean, bn.running_var, bn.eps, bn.weight, bn.bias)
     target.data.copy_(scale); layer.bias = nn.Parameter(bias.detach(), requires_grad=False)
 
+# %% ../nbs/08_deploy.ipynb #a358913c
+def to_integers(model:nn.Module, # copy of a student, in eval mode
+                plan:dict # from `deploy_plan`
+               )->nn.Module: # `model`
+    "Replace weight quantisers by `Integers` and fold every BatchNorm that follows a layer, in place"
+    layers = quantizable(model)
+    for l in layers.values():
+        if isinstance(l.weight_quantizer, WeightQuantizer): l.weight_quantizer,l.weight = weight_integers(l),None
+    for n,p in plan.items():
+        if p['bn']: fold_bn(layers[n], model.get_submodule(p['bn'])); model.set_submodule(p['bn'], nn.Identity())
+    return model
+
 # %% ../nbs/08_deploy.ipynb #6a5ca0cc
 def add_grids(model:nn.Module, # copy of the student
               plan:dict, # from `deploy_plan`
               bits:int # 2 to 8
              )->list: # the new quantisers, not yet calibrated
-    "Give every layer without a sink a grid for its output, behind its ReLU where that is a module"
+    "Give every layer that reads integers and has no sink a grid for its output, behind its ReLU where that is a module"
     new = []
     for name,p in plan.items():
-        if p['sink'] is not None: continue
+        if p['sink'] is not None or not p['source']: continue
         q = ActQuantizer(bits, 'minmax'); new.append(q)
         if p['relu']: m = model.get_submodule(p['relu']); _swap(m, QRELUS[type(m)], q)
         else: model.get_submodule(name).out_quantizer = q
@@ -136,13 +154,6 @@ def integer_bias(layer:nn.Module, # with `Integers` as weight
     layer.bias_quantizer = Integers((layer.bias/step).round().int(), step, torch.zeros_like(step), 32)
     layer.bias = None
 
-# %% ../nbs/08_deploy.ipynb #a358913c
-@torch.no_grad()
-def _check_fold(student, folded, x):
-    a,b = (copy.deepcopy(m).double()(x[:8].double()) for m in (student, folded))
-    err = (a-b).abs().max()/a.abs().max()
-    if not err<1e-4: raise RuntimeError(f"folding BatchNorm changed the logits by {err:.1e} of their range: please report this model")
-
 # %% ../nbs/08_deploy.ipynb #07ece58e
 @torch.no_grad()
 def convert(student:nn.Module, # calibrated, from `quantize`; left untouched
@@ -154,21 +165,15 @@ def convert(student:nn.Module, # calibrated, from `quantize`; left untouched
     if hasattr(student, 'plan'): raise ValueError("this model is converted already")
     if not hasattr(student, 'quantization'): raise ValueError(f"{type(student).__name__} is not quantised: call `quantize` and `calibrate` first")
     m = copy.deepcopy(student).cpu().eval().requires_grad_(False)
-    m.plan,m.out_bits = plan or deploy_plan(m, x.cpu()),out_bits
-    m.shape = None if x is None else tuple(x.shape[1:])
-    layers = quantizable(m)
-    for l in layers.values():
-        if isinstance(l.weight_quantizer, WeightQuantizer): l.weight_quantizer,l.weight = weight_integers(l),None
-    for n,p in m.plan.items():
-        if p['bn']: fold_bn(layers[n], m.get_submodule(p['bn'])); m.set_submodule(p['bn'], nn.Identity())
-    if x is not None: _check_fold(student.cpu(), m, x.cpu())
+    m.plan,m.out_bits,m.shape = plan or deploy_plan(m, x.cpu()),out_bits,x if x is None else tuple(x.shape[1:])
+    to_integers(m, m.plan)
     grids = add_grids(m, m.plan, out_bits) if out_bits else []
     if x is not None:
         for q in grids: q.observing = True
         m(x.cpu())
         for q in grids: q.observing = False
-    for n,p in m.plan.items():
-        if p['source'] and isinstance(layers[n].weight_quantizer, Integers): integer_bias(layers[n], m.get_submodule(p['source']))
+    for n,l in quantizable(m).items():
+        if m.plan[n]['source'] and isinstance(l.weight_quantizer, Integers): integer_bias(l, m.get_submodule(m.plan[n]['source']))
     return m
 
 # %% ../nbs/08_deploy.ipynb #2d2e4db5
@@ -278,10 +283,23 @@ def _store_int4(graph, names:dict):
         graph.insert_before(graph[0], [wide, shifted])
         for node,i in users: node.replace_input_with(i, shifted.outputs[0])
 
+# %% ../nbs/08_deploy.ipynb #b705161f
+def absorb_relu6(model:nn.Module # copy of a converted model
+                )->nn.Module: # `model`
+    "Replace ReLU6 by ReLU where the next grid can be cut off at 6 instead, in place"
+    for p in model.plan.values():
+        r = model.get_submodule(p['relu']) if p['relu'] else None
+        if not isinstance(r, nn.ReLU6) or not (p['sink'] or hasattr(r, 'act_quantizer')): continue
+        q = r.act_quantizer if hasattr(r, 'act_quantizer') else model.get_submodule(p['sink'])
+        q.qmax = min(q.qmax, int((6/q.scale).round()+q.zero_point))
+        r.__class__ = QReLU if hasattr(r, 'act_quantizer') else nn.ReLU
+    return model
+
 # %% ../nbs/08_deploy.ipynb #5089f915
 def _program(model, x, opset, int4):
     "Trace to an ONNX program without traces of this machine"
     m = copy.deepcopy(model).eval()
+    if hasattr(m, 'plan'): absorb_relu6(m)
     for n,q in [(n, q) for n,q in m.named_modules() if isinstance(q, (ActQuantizer, Integers))]:
         m.set_submodule(n, (OnnxAct if isinstance(q, ActQuantizer) else OnnxIntegers)(q))
     p = torch.onnx.export(m, (x[:2],), dynamo=True, opset_version=opset, verbose=False, input_names=['image'], output_names=['logits'],
@@ -294,17 +312,17 @@ def _program(model, x, opset, int4):
     return p
 
 # %% ../nbs/08_deploy.ipynb #8cd3547c
-def to_onnx(model:nn.Module, # from `convert`, or a float model
+def export_onnx(model:nn.Module, # from `convert`, or a float model
             path, # .onnx
             x:torch.Tensor, # (N, C, H, W) images to trace with and to compare on, at least 2
-            opset:int=21, # 13 or more; INT4 needs 21
+            opset:int=21, # 18 or newer; INT4 needs 21
             int4:bool=None, # store weights of up to 4 bits as INT4; None: where the opset has it
             **meta # kept in the file: labels, mean, std …
            )->Path: # `path`, written after the file has passed onnx.checker and ONNX Runtime has agreed with `model` on `x`
     "Export to ONNX with QuantizeLinear/DequantizeLinear; raises `ValueError` for what cannot be exported"
     import onnx
     if hasattr(model, 'quantization') and not hasattr(model, 'plan'): raise ValueError("this student still has float weights: call `convert` first")
-    if opset<13: raise ValueError(f"opset {opset}: steps per channel need 13 or newer, INT4 weights 21")
+    if opset<18: raise ValueError(f"opset {opset}: torch's exporter writes 18 or newer, and INT4 weights need 21")
     if int4 and opset<21: raise ValueError(f"INT4 weights need opset 21 or newer, not {opset}: leave out int4, or raise the opset")
     float_graph(dequantize(model) if not hasattr(model, 'plan') else model, x)
     path = Path(path); path.parent.mkdir(parents=True, exist_ok=True)
@@ -356,3 +374,59 @@ def optimized_ops(path # .onnx
     with tempfile.TemporaryDirectory() as d:
         session(path, optimized=f'{d}/o.onnx')
         return Counter(n.op_type for n in onnx.load(f'{d}/o.onnx', load_external_data=False).graph.node)
+
+# %% ../nbs/08_deploy.ipynb #da678746
+def float_layers(path # .onnx
+                )->Table: # node, operator, why
+    "Convolutions and matrix products that ONNX Runtime computes in float, and why"
+    import onnx
+    with tempfile.TemporaryDirectory() as d:
+        session(path, optimized=f'{d}/o.onnx'); g = onnx.load(f'{d}/o.onnx').graph
+    made = {o:n.op_type for n in g.node for o in n.output}
+    def why(n):
+        if 'bn' in n.name: return 'a BatchNorm that follows no convolution'
+        if made.get(n.input[0])!='DequantizeLinear': return 'its input is not rounded'
+        return 'its output is not rounded' if made.get(n.input[1])=='DequantizeLinear' else 'its weight is float'
+    return Table([(n.name, n.op_type, why(n)) for n in g.node if n.op_type in FLOAT_OPS], 'node', 'operator', 'why')
+
+# %% ../nbs/08_deploy.ipynb #72fc190f
+def latency(files:dict, # name → .onnx
+            x:torch.Tensor, # images of one batch
+            repeats:int=30, # runs of each, taking turns
+            threads:int=1 # per session
+           )->dict: # name → median milliseconds
+    "Time ONNX files side by side"
+    sessions = {k:session(f, threads) for k,f in files.items()}; times = {k:[] for k in files}
+    for _ in range(repeats):
+        for k,s in sessions.items():
+            start = time.perf_counter(); s.run(None, {s.get_inputs()[0].name: x.numpy()}); times[k].append(time.perf_counter()-start)
+    return {k:1e3*float(np.median(v)) for k,v in times.items()}
+
+# %% ../nbs/08_deploy.ipynb #0c3cb959
+def deploy_report(path, # .onnx of a converted model
+                  float_path, # .onnx of its float teacher
+                  x:torch.Tensor, # images
+                  batches=(1, 32), # batch sizes to time
+                  threads:int=1 # of each session
+                 )->Table: # what, float, integer, ratio
+    "What became of a model: file size, operators after optimisation, latency"
+    files = {'float': float_path, 'integer': path}
+    count = lambda f, names: ', '.join(f'{c} {o}' for o,c in optimized_ops(f).items() if o in names) or 'none'
+    rows = [('file, bytes', *(Path(f).stat().st_size for f in files.values()))]
+    rows += [(f'latency, batch {b}, ms', *(round(t, 3) for t in latency(files, x[:b], threads=threads).values())) for b in batches]
+    rows = [(*r, round(r[2]/r[1], 2)) for r in rows]
+    return Table(rows+[('integer operators', *(count(f, INTEGER_OPS) for f in files.values()), ''), ('float operators', *(count(f, FLOAT_OPS) for f in files.values()), '')], 'what', 'float', 'integer', 'ratio')
+
+# %% ../nbs/08_deploy.ipynb #fb85b7b4
+def calibration_images(learn:Learner, n:int=256)->torch.Tensor: # (n, C, H, W), on the CPU
+    "The learner's synthetic images as its student sees them: without random windows, filtered"
+    x = (learn.dls.train_ds.images()[:n],)
+    for t in learn.dls.after_batch.fs[1:]: x = t(x)
+    return x[0].cpu()
+
+@patch
+def to_onnx(self:Learner, path, out_bits:int=8, **kwargs)->nn.Module: # the converted model that the file holds
+    "Export the student; arguments as in `convert` and `export_onnx`"
+    x = calibration_images(self); m = convert(self.model, x, out_bits)
+    export_onnx(m, path, x, **kwargs)
+    return m

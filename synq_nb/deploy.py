@@ -136,9 +136,10 @@ def add_grids(model:nn.Module, # copy of the student
     return new
 
 # %% ../nbs/08_deploy.ipynb #349855ce
-def shift_of(w:Integers)->int: # power of two by which `q-zero_point` fits into a signed byte; 0 if it does not fit at all
-    "How far the integers can be shifted up in a byte"
-    return 2**(8-w.bits) if w.signed else 2**(7-w.bits) if w.bits<8 else 0
+def shift_of(w:Integers)->int: # power of two by which `q-zero_point` is multiplied in a signed byte; 0 if it does not fit into one
+    "How far the integers are shifted up in a byte: to ±64, where two products with unsigned bytes still fit into 16 bits"
+    if w.bits==8: return int(w.signed)
+    return 2**max(0, (7 if w.signed else 6)-w.bits)
 
 # %% ../nbs/08_deploy.ipynb #45f94e04
 def integer_bias(layer:nn.Module, # with `Integers` as weight

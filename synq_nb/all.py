@@ -8,4 +8,5 @@ from synq_nb.softlabels import *
 from synq_nb.learner import *
 from synq_nb.zoo import *
 from synq_nb.deploy import *
+from synq_nb.explore import *
 from synq_nb.cli import *

@@ -51,7 +51,7 @@ def soft_label_loss(pred:torch.Tensor, # student logits (N, classes)
 # %% ../nbs/05_softlabels.ipynb #10681445
 class SoftLabelCallback(Callback):
     "Add `weight` times the cross-entropy of easy samples (SynQ, Eq. 6, second term)"
-    order,run_valid = 6,False
+    order,run_valid,value = 6,False,None
     def __init__(self, weight:float=.5, tau:float=.5): # λ_CE, threshold on difficulty
         if not 0<=tau<=1: raise ValueError(f"tau {tau}: difficulty runs from 0 to 1")
         self.weight,self.tau,self.easy = weight,tau,[]
@@ -60,8 +60,10 @@ class SoftLabelCallback(Callback):
     def after_loss(self):
         y,t = self.yb[:2]
         self.easy.append((difficulty(t, y)<=self.tau).float().mean().item())
-        self.learn.loss_grad = self.loss_grad + self.weight*soft_label_loss(self.pred, y, t, self.tau)
+        self.value = soft_label_loss(self.pred, y, t, self.tau)
+        self.learn.loss_grad = self.loss_grad + self.weight*self.value
         self.learn.loss = self.loss_grad.clone()
+    def __getstate__(self): return {**self.__dict__, 'value': None}
 
 # %% ../nbs/05_softlabels.ipynb #3e2f8db9
 class PromoteCallback(Callback):

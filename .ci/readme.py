@@ -10,6 +10,7 @@ def readme():
     body = MarkdownExporter().from_filename(proc_nbs('nbs', file_glob='index.ipynb', n_workers=0, force=True)/'index.ipynb')[0]
     front,body = re.match(r'-{3}\n(.*?)\n-{3}\n(.*)', body.lstrip(), re.S).groups()
     body = re.sub(r'```\n#\| echo: false.*?```\n', '', body, flags=re.S)
+    body = re.sub(r'\]\((?!https?:|#)', '](nbs/', body).replace('](nbs/../', '](')  # links of nbs/ seen from the root
     body = re.sub(r'\n{3,}', '\n\n', re.sub('<!-- WARNING.*?-->', '', body)).strip()
     meta = yaml.safe_load(front)
     return f"<!-- generated from nbs/index.ipynb by .ci/readme.py -->\n\n# {meta['title']}\n\n{meta['description']}\n\n{body}\n"

@@ -2,7 +2,7 @@
 
     python benchmarks/deploy.py --weights resnet20.safetensors --data test.npz
 
-Writes benchmarks/results/deploy.json, one row per network, bit-widths and seed; finished rows are kept. `same` counts the images
+Writes benchmarks/results/deploy.json, one row per network, bit-widths and seed; finished rows, images and epochs are kept. `same` counts the images
 on which ONNX Runtime and the packed model decide alike, `same_student` those on which the packed model and the fake-quantised
 student do, `same_noise` those on which the student decides alike after noise of 0.001 (of the normalised input) on its image.
 Latencies are medians of sessions with one thread that take turns."""
@@ -41,7 +41,8 @@ def main(weights:str=None, # checkpoint of the CIFAR teacher
         entry = ZOO[spec['model']]; teacher = load_model(spec['model'], None if spec['model']=='digits' else weights)
         synth,args,fit = recipe_args('auto', spec['wbits'], spec['abits'], flip=entry.flip)
         ds,_ = cached_images(teacher, synth|dict(size=entry.size), spec['seed'], cache)
-        learn = synq_learner(teacher, ds, spec['wbits'], spec['abits'], seed=spec['seed'], **args)
+        done = Path(cache)/f"finetune_{hashlib.sha256(json.dumps([spec, args, fit, ds.meta['teacher'], len(ds)], sort_keys=True, default=str).encode()).hexdigest()[:12]}.pt"
+        learn = synq_learner(teacher, ds, spec['wbits'], spec['abits'], seed=spec['seed'], path=done, **args)
         fit_learner(learn, progress=False, **fit)
         test = digits_data()[1] if spec['model']=='digits' else load_images(data)
         with tempfile.TemporaryDirectory() as d: rows.append(files_row(spec, teacher, learn, test, d))

@@ -28,7 +28,7 @@ FULL_VALUES = dict(cutoff=(0,), epochs=(24,), lr=(2e-3,), bs=(32,), ce=(0,))
 # two bits (parts `two` and `diverse`, run with --bits 22): more steps; more images
 TWO = dict(epochs=24, bs=32)
 TWO_VALUES = dict(lr=(2e-3,))
-DIVERSE = [dict(n=18432, iters=25, epochs=e) for e in (6, 12)]  # four times the images at half the polish
+DIVERSE = [dict(n=18432, iters=25, epochs=6)]  # four times the images at half the polish
 
 @call_parse
 def main(weights:str=None, # checkpoint of the teacher

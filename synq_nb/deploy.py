@@ -6,9 +6,10 @@ Docs: https://synq-nb.github.io/synq_nb/deploy.html.md"""
 
 # %% auto #0
 __all__ = ['INTEGER_OPS', 'FLOAT_OPS', 'Integers', 'weight_integers', 'culprits', 'float_graph', 'deploy_plan', 'fold_bn',
-           'to_integers', 'add_grids', 'shift_of', 'integer_bias', 'convert', 'pack_bits', 'unpack_bits', 'pack',
-           'load_quantized', 'OnnxAct', 'OnnxIntegers', 'absorb_relu6', 'export_onnx', 'session', 'OnnxClassifier',
-           'Table', 'optimized_ops', 'float_layers', 'latency', 'deploy_report', 'calibration_images']
+           'to_integers', 'add_grids', 'shift_of', 'integer_bias', 'accumulator_step', 'IntAct', 'Rescale',
+           'integer_math', 'convert', 'pack_bits', 'unpack_bits', 'pack', 'load_quantized', 'OnnxAct', 'OnnxIntegers',
+           'absorb_relu6', 'export_onnx', 'session', 'OnnxClassifier', 'Table', 'optimized_ops', 'float_layers',
+           'latency', 'deploy_report', 'calibration_images']
 
 # %% ../nbs/08_deploy.ipynb #9ef0f2db
 import copy, hashlib, json, math, os, tempfile, time
@@ -26,11 +27,12 @@ from .zoo import load_model
 # %% ../nbs/08_deploy.ipynb #c70e73d7
 class Integers(nn.Module):
     "A weight or bias as integers `q` on one grid per output channel: `(q-zero_point)*scale`"
+    unit = None
     def __init__(self, q, scale, zero_point, bits, signed=True):
         super().__init__()
         self.bits,self.signed,self.method = bits,signed,'integers'
         for n,t in dict(q=q, scale=scale, zero_point=zero_point).items(): self.register_buffer(n, t)
-    def forward(self, _=None): return (self.q-self.zero_point)*self.scale
+    def forward(self, _=None): return (self.q-self.zero_point)*(self.scale if self.unit is None else self.unit)
     def extra_repr(self): return f"{tuple(self.q.shape)}, bits={self.bits}"
 
 # %% ../nbs/08_deploy.ipynb #eaa55b0d
@@ -147,13 +149,36 @@ def integer_bias(layer:nn.Module, # with `Integers` as weight
                 ):
     "Round the bias to the accumulator's grid, in place"
     w = layer.weight_quantizer; ax = [-1]+[1]*(w.scale.ndim-1)
-    if layer.bias is None or not shift_of(w): return
+    if layer.bias is None: return
     least = (layer.bias.abs()/(source.scale*2**30)).clamp(min=1e-30).view(ax)
     w.q.copy_(torch.where(w.scale.abs()<least, ((w.q-w.zero_point)*w.scale/least).round()+w.zero_point, w.q))
     w.scale.copy_(torch.where(w.scale.abs()<least, least, w.scale))
-    step = (w.scale.flatten()/shift_of(w)*source.scale)
+    step = accumulator_step(layer, source)
     layer.bias_quantizer = Integers((layer.bias/step).round().int(), step, torch.zeros_like(step), 32)
     layer.bias = None
+
+def accumulator_step(layer, source)->torch.Tensor: # (out channels,)
+    "What one count of the accumulator stands for, `scale of input × scale of weight`, shifted"
+    return layer.weight_quantizer.scale.flatten()/shift_of(layer.weight_quantizer)*source.scale
+
+# %% ../nbs/08_deploy.ipynb #420d3963
+class IntAct(ActQuantizer):
+    "`ActQuantizer` that returns integers, `q-zero_point`"
+    def forward(self, x): return (super().forward(x)/self.scale).round()
+
+class Rescale(nn.Module):
+    "Counts of the accumulator to numbers"
+    def __init__(self, step): super().__init__(); self.register_buffer('step', step)
+    def forward(self, x): return x*self.step
+
+def integer_math(layer:nn.Module # with `Integers` as weight and its own input grid
+                ):
+    "Let a layer compute with integers, in place"
+    w,a = layer.weight_quantizer,layer.act_quantizer
+    step = accumulator_step(layer, a).view(-1, *[1]*(w.q.ndim-2))
+    w.unit,a.__class__ = shift_of(w),IntAct
+    if isinstance(layer.bias_quantizer, Integers): layer.bias_quantizer.unit = 1
+    layer.out_quantizer = nn.Sequential(Rescale(step), layer.out_quantizer)
 
 # %% ../nbs/08_deploy.ipynb #07ece58e
 @torch.no_grad()
@@ -174,7 +199,10 @@ def convert(student:nn.Module, # calibrated, from `quantize`; left untouched
         m(x.cpu())
         for q in grids: q.observing = False
     for n,l in quantizable(m).items():
-        if m.plan[n]['source'] and isinstance(l.weight_quantizer, Integers): integer_bias(l, m.get_submodule(m.plan[n]['source']))
+        source = m.plan[n]['source']
+        if not source or not isinstance(l.weight_quantizer, Integers) or not shift_of(l.weight_quantizer): continue
+        integer_bias(l, m.get_submodule(source))
+        if source==f'{n}.act_quantizer': integer_math(l)
     return m
 
 # %% ../nbs/08_deploy.ipynb #2d2e4db5
@@ -301,8 +329,8 @@ def _program(model, x, opset, int4):
     "Trace to an ONNX program without traces of this machine"
     m = copy.deepcopy(model).eval()
     if hasattr(m, 'plan'): absorb_relu6(m)
-    for n,q in [(n, q) for n,q in m.named_modules() if isinstance(q, (ActQuantizer, Integers))]:
-        m.set_submodule(n, (OnnxAct if isinstance(q, ActQuantizer) else OnnxIntegers)(q))
+    for n,q in [(n, q) for n,q in m.named_modules() if isinstance(q, (ActQuantizer, Integers, Rescale))]:
+        m.set_submodule(n, OnnxAct(q) if isinstance(q, ActQuantizer) else OnnxIntegers(q) if isinstance(q, Integers) else nn.Identity())
     p = torch.onnx.export(m, (x[:2],), dynamo=True, opset_version=opset, verbose=False, input_names=['image'], output_names=['logits'],
                           dynamic_shapes=({0: torch.export.Dim('batch')},))
     four = {f'{n}.q':q.shift for n,q in m.named_modules() if isinstance(q, OnnxIntegers) and q.four}

@@ -257,8 +257,9 @@ def run_figures(learn # from `zero_shot_quantize`
     teacher,student,ds = learn.teacher.teacher.cpu(),learn.model.cpu().eval(),learn.dls.train_ds
     x,y = ds.images(),ds.y; filters = [t for t in learn.dls.after_batch.fs if isinstance(t, LowPass)]
     xf = lowpass(x, filters[0].cutoff) if filters else x
-    named = {'synthetic': x} | ({f'filtered, {filters[0].cutoff:.2f} cycles/pixel': xf} if filters else {})
-    figs = dict(images=('Images before and after the filter', plot_images(named, y)[0,0]), spectra=('Spectra', plot_spectra({k:v[:256] for k,v in named.items()}, n_bins=min(16, x.shape[-1]//2))))
+    named = {'synthetic': x} | ({'filtered': xf} if filters else {})
+    head = f'Images before and after the filter (cutoff {filters[0].cutoff:.2f} cycles per pixel)' if filters else 'Images, not filtered'
+    figs = dict(images=(head, plot_images(named, y)[0,0]), spectra=('Spectra', plot_spectra({k:v[:256] for k,v in named.items()}, n_bins=min(16, x.shape[-1]//2))))
     with torch.no_grad(): logits = torch.cat([teacher(b) for b in xf.split(256)])
     figs['difficulty'] = 'Difficulty of the images',plot_difficulty(difficulty(logits, y), logits.argmax(1)!=y)[0]
     cam = getattr(learn, 'cam_align', None)

@@ -6,10 +6,10 @@ Docs: https://synq-nb.github.io/synq_nb/deploy.html.md"""
 
 # %% auto #0
 __all__ = ['INTEGER_OPS', 'FLOAT_OPS', 'Integers', 'weight_integers', 'culprits', 'float_graph', 'deploy_plan', 'fold_bn',
-           'to_integers', 'add_grids', 'shift_of', 'integer_bias', 'accumulator_step', 'IntAct', 'Rescale',
-           'integer_math', 'convert', 'pack_bits', 'unpack_bits', 'pack', 'load_quantized', 'OnnxAct', 'OnnxIntegers',
-           'absorb_relu6', 'export_onnx', 'session', 'OnnxClassifier', 'Table', 'optimized_ops', 'float_layers',
-           'latency', 'deploy_report', 'calibration_images']
+           'to_integers', 'check_fold', 'add_grids', 'shift_of', 'integer_bias', 'accumulator_step', 'IntAct',
+           'Rescale', 'integer_math', 'convert', 'pack_bits', 'unpack_bits', 'pack', 'load_quantized', 'OnnxAct',
+           'OnnxIntegers', 'absorb_relu6', 'export_onnx', 'session', 'OnnxClassifier', 'Table', 'optimized_ops',
+           'float_layers', 'latency', 'deploy_report', 'calibration_images']
 
 # %% ../nbs/08_deploy.ipynb #9ef0f2db
 import copy, hashlib, json, math, os, tempfile, time
@@ -123,6 +123,18 @@ def to_integers(model:nn.Module, # copy of a student, in eval mode
         if p['bn']: fold_bn(layers[n], model.get_submodule(p['bn'])); model.set_submodule(p['bn'], nn.Identity())
     return model
 
+# %% ../nbs/08_deploy.ipynb #1b4b86db
+@torch.no_grad()
+def check_fold(student:nn.Module, # calibrated, on the CPU
+               plan:dict, # from `deploy_plan`
+               x:torch.Tensor # (N, C, H, W), a few images
+              ):
+    "Raise `RuntimeError` if folding changes the logits, in double precision, by more than a millionth of their range"
+    whole = copy.deepcopy(student).double().eval().requires_grad_(False)
+    a,b = whole(x.double()),to_integers(copy.deepcopy(whole), plan)(x.double())
+    err = ((a-b).abs().max()/a.abs().max()).item()
+    if not err<1e-6: raise RuntimeError(f"folding BatchNorm changed the logits by {err:.1e} of their range: please report this model")
+
 # %% ../nbs/08_deploy.ipynb #6a5ca0cc
 def add_grids(model:nn.Module, # copy of the student
               plan:dict, # from `deploy_plan`
@@ -192,6 +204,7 @@ def convert(student:nn.Module, # calibrated, from `quantize`; left untouched
     if not hasattr(student, 'quantization'): raise ValueError(f"{type(student).__name__} is not quantised: call `quantize` and `calibrate` first")
     m = copy.deepcopy(student).cpu().eval().requires_grad_(False)
     m.plan,m.out_bits,m.shape = plan or deploy_plan(m, x.cpu()),out_bits,x if x is None else tuple(x.shape[1:])
+    if x is not None: check_fold(m, m.plan, x[:4].cpu())
     to_integers(m, m.plan)
     grids = add_grids(m, m.plan, out_bits) if out_bits else []
     if x is not None:
@@ -436,7 +449,8 @@ def deploy_report(path, # .onnx of a converted model
                   float_path, # .onnx of its float teacher
                   x:torch.Tensor, # images
                   batches=(1, 32), # batch sizes to time
-                  threads:int=1 # of each session
+                  threads:int=1, # of each session
+                  model:nn.Module=None # the converted model, to count how often the file decides alike
                  )->Table: # what, float, integer, ratio
     "What became of a model: file size, operators after optimisation, latency"
     files = {'float': float_path, 'integer': path}
@@ -444,6 +458,8 @@ def deploy_report(path, # .onnx of a converted model
     rows = [('file, bytes', *(Path(f).stat().st_size for f in files.values()))]
     rows += [(f'latency, batch {b}, ms', *(round(t, 3) for t in latency(files, x[:b], threads=threads).values())) for b in batches]
     rows = [(*r, round(r[2]/r[1], 2)) for r in rows]
+    if model is not None:
+        with torch.no_grad(): rows.append(('decides as in torch', '', f'{(OnnxClassifier(path)(x).argmax(1)==model(x).argmax(1)).sum()} of {len(x)}', ''))
     return Table(rows+[('integer operators', *(count(f, INTEGER_OPS) for f in files.values()), ''), ('float operators', *(count(f, FLOAT_OPS) for f in files.values()), '')], 'what', 'float', 'integer', 'ratio')
 
 # %% ../nbs/08_deploy.ipynb #fb85b7b4

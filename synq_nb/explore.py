@@ -99,7 +99,7 @@ def explore_quantizer(model:nn.Module, # float classifier
         c = w.flatten(1).abs().amax(1).argmax(); a,b = w[c].flatten(),wq[c].flatten(); o = a.argsort()
         axs = fig.subplots(1, 2)
         axs[0].hist(a, 40, color='0.75', label='float'); axs[0].vlines(b.unique(), 0, axs[0].get_ylim()[1], color=COLORS[0], lw=1.2, label=f'{len(b.unique())} values used')
-        axs[0].set(xlabel='weight', ylabel='count', title=f'{layer}, channel {c.item()}, {bits} bits'); axs[0].legend()
+        axs[0].set(xlabel='weight', ylabel='count', title=f'{layer}, channel {c.item()}, {bits} bits'); axs[0].legend(loc='upper left', fontsize=8)
         axs[1].plot(a[o], (b-a)[o], '.', ms=3); axs[1].axhline(0, color='0.7', lw=1)
         axs[1].set(xlabel='weight', ylabel='rounded − weight', title=f'SQNR of the layer {sqnr(w, wq):.1f} dB')
         return dict(weight=w, rounded=wq, sqnr=sqnr(w, wq))

@@ -40,7 +40,7 @@ def weight_integers(layer:nn.Module # quantised layer with a `WeightQuantizer`
                    )->Integers:
     "The integers that the layer's float weight is rounded to"
     wq = layer.weight_quantizer
-    s,z = wq.qparams(layer.weight)
+    s,z = (t.to(layer.weight.dtype) for t in wq.qparams(layer.weight))
     q = ((layer.weight*(1/s)).round()+z).clamp(wq.qmin, wq.qmax)
     return Integers(q.to(torch.int8 if wq.signed else torch.uint8), s.detach().clone(), z.detach().clone(), wq.bits, wq.signed)
 

@@ -10,7 +10,6 @@ from pathlib import Path
 import fastai, torch, torchvision
 from synq_nb.all import *
 from synq_nb.cli import write_json
-from synq_nb.synthesize import save_atomic
 
 RESULTS = Path(__file__).parent/'results'
 VERSIONS = {m.__name__: m.__version__ for m in (torch, torchvision, fastai)} | {'python': sys.version.split()[0]}

@@ -9,6 +9,7 @@ Latencies are medians of sessions with one thread that take turns."""
 import logging, tempfile
 from fastcore.script import call_parse
 from bench import *
+from synq_nb.synthesize import save_atomic
 
 def files_row(spec, teacher, learn, test, folder):
     "Convert, pack and export a student, and measure the files"

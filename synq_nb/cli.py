@@ -10,7 +10,7 @@ __all__ = ['COMMANDS', 'USAGE', 'write_json', 'open_run', 'save_figures', 'write
            'cmd_info', 'main']
 
 # %% ../nbs/10_cli.ipynb #3927010b
-import json, os, sys, time, warnings
+import json, os, sys, warnings
 from pathlib import Path
 from typing import Annotated
 import torch

@@ -16,7 +16,7 @@ import copy, hashlib, json, math, os, tempfile, time
 from collections import Counter
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
-import numpy as np, torch, torch.nn as nn, torch.nn.functional as F
+import numpy as np, torch, torch.nn as nn
 from fastai.callback.schedule import Learner
 from fastcore.basics import patch
 from torch.nn.utils.fusion import fuse_conv_bn_weights

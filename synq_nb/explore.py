@@ -11,10 +11,9 @@ __all__ = ['COLORS', 'STYLE', 'CSS', 'describe', 'in_notebook', 'png', 'style', 
 
 # %% ../nbs/09_explore.ipynb #c5ea6c94
 import base64, html, io, math, time
-from pathlib import Path
 import numpy as np, torch, torch.nn as nn
 from fastai.callback.core import Callback
-from .quantize import METHODS, WeightQuantizer, act_quantizers, quant_summary, quantizable, range_qparams, sqnr
+from .quantize import METHODS, WeightQuantizer, act_quantizers, quantizable, sqnr
 from .lowpass import LowPass, cutoff_from_d0, lowpass, plot_spectra, radial_profile
 from .cam import cam_loss, cam_maps, linear_head, show_maps
 from .distill import capture, spatial_stages

@@ -39,8 +39,9 @@ def test_stopped_twice_and_continued(weights, tmp_path):
     assert 'finished already' in synq(*quantize_args(weights, cut)).stdout
     refused = synq(*quantize_args(weights, cut, '--seed', 1))
     assert refused.returncode==2 and 'another run (seed 0)' in refused.stderr
-    measured = synq('eval', cut); assert measured.returncode==0 and measured.stdout.count('/898')==2
+    measured = synq('eval', cut); assert measured.returncode==0 and measured.stdout.count('/898')==4  # student, packed, ONNX, teacher
     run = json.loads((cut/'run.json').read_text())
+    assert all((cut/f).exists() for f in ('packed.safetensors', 'model.onnx', 'report.html'))
     assert run['finished'] and {'torch', 'synq_nb'} <= run['versions'].keys() and run['final']['agreement']>.5
     assert {p.stem for p in (cut/'figures').iterdir()}=={'images', 'spectra', 'difficulty', 'cam', 'loss'}
 

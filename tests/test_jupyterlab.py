@@ -17,9 +17,10 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason='needs Chromium')
 
 def until(f, timeout, what):
     end = time.time()+timeout
-    while not f():
+    while not (result := f()):
         if time.time()>end: pytest.fail(f'{what}: not within {timeout} s')
         time.sleep(.1)
+    return result
 
 @pytest.fixture(scope='module')
 def lab(tmp_path_factory):
@@ -83,8 +84,11 @@ def ran(lab):
             panel.evaluate('e => e.scrollTo(0, 0)'); page.screenshot(path=OUT/'notebook.png')
         page.set_viewport_size(SIZE)
         before = file.stat().st_mtime
-        choose('File', 'docmanager:save'); until(lambda: file.stat().st_mtime!=before, 30, 'saving')
-        yield page,[c for c in json.loads(file.read_text())['cells'] if c['cell_type']=='code'],seen
+        def saved():
+            try: return file.stat().st_mtime!=before and json.loads(file.read_text())
+            except json.JSONDecodeError: return None # half written
+        choose('File', 'docmanager:save')
+        yield page,[c for c in until(saved, 30, 'saving')['cells'] if c['cell_type']=='code'],seen
 
 def test_runs_without_an_error(ran):
     outputs = [o for c in ran[1] for o in c['outputs']]

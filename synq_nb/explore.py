@@ -185,12 +185,14 @@ def explore_difficulty(teacher:nn.Module, # float classifier
 # %% ../nbs/09_explore.ipynb #07e10b81
 class Dashboard(Callback):
     "Record, and in a notebook show live, the terms of the loss, share of easy samples, drift of ranges, and agreement"
-    order = 70
+    order,trained,drift = 70,False,()
     def __init__(self, every:float=.5, show:bool=None): # seconds between pictures, draw live: None if in a notebook
         self.every,self.show = every,in_notebook() if show is None else show
-    def before_fit(self):
-        if self.learn.epoch or not hasattr(self, 'terms'): self.terms,self.easy,self.drift,self.agree,self.last,self.image = {},[],[],[],0.,None
+    def before_train(self):
+        if self.epoch and hasattr(self, 'terms'): return
+        self.terms,self.easy,self.drift,self.agree,self.last,self.image = {},[],[],[],0.,None
         self.start = [q.scale.detach().clone() for q in act_quantizers(self.model)]
+    def after_train(self): self.trained = True
     def after_batch(self):
         if not self.training: return
         parts = {type(c).__name__.removesuffix('Callback'): c.weight*float(c.value) for c in self.learn.cbs if getattr(c, 'value', None) is not None and hasattr(c, 'weight')}
@@ -201,7 +203,8 @@ class Dashboard(Callback):
         self.drift.append(sum(moved)/max(1, len(moved)))
         if self.show and time.perf_counter()-self.last>self.every: self._refresh()
     def after_epoch(self):
-        if len(self.recorder.values) and len(self.recorder.values[-1])>2: self.agree.append((len(self.drift), self.recorder.values[-1][2]))
+        if self.trained and len(self.recorder.values[-1])>2: self.agree.append((len(self.drift), self.recorder.values[-1][2]))
+        self.trained = False  # `learn.validate` ends an epoch too
     def after_fit(self):
         if self.show and self.drift: self._refresh()
     def _refresh(self):

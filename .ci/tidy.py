@@ -2,15 +2,28 @@
 import json, re
 from pathlib import Path
 
+BAR = re.compile(r'(Epoch \d+/\d+ :|█?\s*$)| *\|[█-]+\| ')
+
 def settle(text):
+    "What a terminal would show in the end"
     lines = [next((s for s in reversed(l.split('\r')) if s.strip(' █')), '') for l in text.split('\n')]
-    return '\n'.join(l for l in lines if l and not re.match(r'(Epoch \d+/\d+ :|█?\s*$)', l) and not re.match(r' *\|[█-]+\| ', l))
+    return '\n'.join(l for l in lines if l and not BAR.match(l))
+
+def tidy(cell):
+    "Settle the streams of a code cell, and drop those that are empty then"
+    streams = [o for o in cell['outputs'] if o['output_type']=='stream']
+    for o in streams:
+        text = ''.join(o['text'])
+        if '\r' in text: o['text'] = (settle(text)+'\n').splitlines(True)
+    empty = [o for o in streams if not ''.join(o['text']).strip()]
+    cell['outputs'] = [o for o in cell['outputs'] if o not in empty]
 
 if __name__=='__main__':
     for p in Path(__file__).parents[1].glob('nbs/**/*.ipynb'):
-        nb = json.loads(p.read_text()); before = json.dumps(nb)
+        nb = json.loads(p.read_text())
+        before = json.dumps(nb)
         for c in nb['cells']:
-            for o in c.get('outputs', []):
-                if o['output_type']=='stream' and '\r' in (t := ''.join(o['text'])): o['text'] = (settle(t)+'\n').splitlines(True)
-            if c['cell_type']=='code': c['outputs'] = [o for o in c['outputs'] if o['output_type']!='stream' or ''.join(o['text']).strip()]
-        if json.dumps(nb)!=before: p.write_text(json.dumps(nb, ensure_ascii=False, indent=1)+'\n'); print(p.name)
+            if c['cell_type']=='code': tidy(c)
+        if json.dumps(nb)!=before:
+            p.write_text(json.dumps(nb, ensure_ascii=False, indent=1)+'\n')
+            print(p.name)

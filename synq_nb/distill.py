@@ -102,7 +102,7 @@ class AlignTerm(LossTerm):
     def __getstate__(self): return {**super().__getstate__(), 'hooks': ()}
 
 # %% ../nbs/06_distill.ipynb #578c696a
-def _energy(x): return x.square().sum().float()  # torch sums bfloat16 in float32; converting first costs a pass each way
+def _energy(x): return x.square().sum().float()  # torch sums bfloat16 in float32
 
 class FeatureAlign(AlignTerm):
     "`weight` times the relative squared error of the feature maps, averaged over blocks"

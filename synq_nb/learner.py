@@ -119,7 +119,8 @@ class Checkpoint(Callback):
     def after_train(self): self.trained = True
     def after_epoch(self):
         if not self.trained: return  # `learn.validate` ends an epoch too
-        self.learn.curve = self.curve + [list(row) for row in self.recorder.values if len(row)]  # skipped epochs are empty
+        rows = [list(row) for row in self.recorder.values if len(row)]  # skipped epochs are empty
+        self.learn.curve = self.curve + rows
         if self.path: self.save()
 
     def save(self):
@@ -138,7 +139,8 @@ class Checkpoint(Callback):
             state = torch.load(self.path, map_location=self.dls.device, weights_only=True)
             was,now = json.loads(state['key']),json.loads(json.dumps(self.key))
         except Exception as e:
-            raise ValueError(f"{self.path} cannot be continued from ({str(e).splitlines()[0]}): delete it to start over") from None
+            raise ValueError(f"{self.path} cannot be continued from ({str(e).splitlines()[0]}): "
+                             "delete it to start over") from None
         diff = [k for k in was|now if was.get(k)!=now.get(k)]
         if diff: raise ValueError(f"{self.path} was fine-tuned with other settings ({', '.join(diff)}): "
                                   "choose another path, or delete it to start over")
@@ -200,13 +202,15 @@ def synq_learner(teacher:nn.Module, # float classifier; left untouched
     dls = _split(synth, tfms, bs, device)
     student = quantize(teacher, spec).to(device)
     calibrate(student, dls.train_ds.seen(tfms, 256).to(device))
-    key = dict(quantization=spec.asdict(), teacher=synth.meta['teacher'], images=fingerprint({'x': synth.x, 'y': synth.y}),
-               cutoff=cutoff, terms=stable_name(terms), promote=promote, observe=observe, T=T, bs=bs, seed=seed, amp=amp,
+    images = fingerprint({'x': synth.x, 'y': synth.y})
+    key = dict(quantization=spec.asdict(), teacher=synth.meta['teacher'], images=images, cutoff=cutoff,
+               terms=stable_name(terms), promote=promote, observe=observe, T=T, bs=bs, seed=seed, amp=amp,
                cbs=stable_name(list(L(cbs))), learner=stable_name(kwargs))
     base = [TeacherCallback(teacher, amp), FrozenBN(), BF16(amp), Interrupt(), SeedEpochs(seed), StopDivergence(),
             Checkpoint(path, key)]
     more = ([Promote(promote, amp)] if promote else []) + ([ObserveRanges(observe)] if spec.rules.follow else [])
-    return SynqLearner(dls, student, loss_func=KLLoss(T), metrics=agreement, cbs=[*base, *terms, *more, *L(cbs)], **kwargs)
+    cbs = [*base, *terms, *more, *L(cbs)]
+    return SynqLearner(dls, student, loss_func=KLLoss(T), metrics=agreement, cbs=cbs, **kwargs)
 
 # %% ../nbs/09_learner.ipynb #4e396987
 def _one_cycle(learn, epochs, lr, done): learn.fit_one_cycle(epochs, lr, start_epoch=done)
@@ -222,7 +226,8 @@ def check_fit(epochs:int, # passes over the synthetic images
              ):
     "Raise `ValueError` for what cannot be fitted"
     if schedule not in SCHEDULES: raise ValueError(f"schedule {schedule!r}: expected one of {', '.join(SCHEDULES)}")
-    if not (epochs>=1 and lr>0): raise ValueError(f"epochs={epochs}, lr={lr}: expected at least one epoch and a positive rate")
+    if not (epochs>=1 and lr>0):
+        raise ValueError(f"epochs={epochs}, lr={lr}: expected at least one epoch and a positive rate")
 
 # %% ../nbs/09_learner.ipynb #5aa10a46
 def log_line(row): # a row of fastai's recorder, or its header

@@ -44,8 +44,8 @@ def _route(recipe, name, value):
     elif name in _arguments(fit_learner): recipe.fit[name] = value
     elif name in _arguments(synq_learner)|_arguments(Learner): recipe.learner[name] = value
     elif name in _arguments(synthesize): recipe.images[name] = value
-    else: raise ValueError(f"no setting is called {name!r}: expected an argument of synthesize, synq_learner, fit_learner, or "
-                           f"the name of a term ({', '.join([*TERMS, *LOSS_TERMS])})")
+    else: raise ValueError(f"no setting is called {name!r}: expected an argument of synthesize, synq_learner, "
+                           f"fit_learner, or the name of a term ({', '.join([*TERMS, *LOSS_TERMS])})")
     if name=='amp': recipe.images[name] = value  # both stages compute
 
 @patch
@@ -59,7 +59,8 @@ def changed(self:Recipe,
 
 # %% ../nbs/10_recipes.ipynb #dc3d36f4
 _SGD = partial(OptimWrapper, opt=torch.optim.SGD, momentum=.9, nesterov=True)
-_PAPER_IMAGES = dict(n=5120, iters=1000, lr=.5, canvas='pixels', terms=dict(bn=.4, hard=.1, centres=.1), margin=0, flip=False)
+_PAPER_IMAGES = dict(n=5120, iters=1000, lr=.5, canvas='pixels', terms=dict(bn=.4, hard=.1, centres=.1), margin=0,
+                     flip=False)
 _PAPER_LEARNER = dict(protocol='paper', cutoff=PAPER_CUTOFF, terms=dict(cam=10., ce=.1), promote=.01, T=20., bs=256,
                       wd=1e-4, opt_func=_SGD)
 
@@ -87,7 +88,8 @@ def check_recipe(recipe:Recipe, # to be checked
     check_fit(**recipe.fit)
     if model is not None: spec.bits_of(list(quantizable(model)))
     cutoff = recipe.learner.get('cutoff')
-    if cutoff and not cutoff>0: raise ValueError(f"cutoff {cutoff}: expected a positive number of cycles per pixel, or 0 for no filter")
+    if cutoff and not cutoff>0:
+        raise ValueError(f"cutoff {cutoff}: expected a positive number of cycles per pixel, or 0 for no filter")
     if recipe.images.get('n', 8)<8: raise ValueError(f"n={recipe.images['n']}: expected at least 8 images")
 
 # %% ../nbs/10_recipes.ipynb #cfce288c
@@ -97,7 +99,7 @@ def check_recipe(recipe:Recipe, # to be checked
 def zero_shot_quantize(model:nn.Module, # trained classifier with BatchNorm; left untouched
                        wbits:int=4, # weight bits, 2–8 or 32; or a whole `QuantSpec`
                        abits:int=4, # activation bits, 2–8 or 32
-                       recipe='auto', # 'fast', 'best', 'paper', 'auto' ('best' below four bits, else 'fast'), or a `Recipe`
+                       recipe='auto', # one of `RECIPES`, 'auto' ('best' below four bits, else 'fast'), or a `Recipe`
                        size=32, # input height and width, pixels: an int or (H, W)
                        seed:int=0, # of everything
                        path=None, # folder for finished work; the same call continues from there
@@ -162,7 +164,8 @@ def select_recipe(teacher:nn.Module, # float classifier
     "Fine-tune once per candidate and rank by mean held-out KL: no real image takes part"
     recipes = {name: RECIPES['fast'].changed(**changes) for name,changes in candidates.items()}
     other = [name for name,r in recipes.items() if r.images!=RECIPES['fast'].images]
-    if other: raise ValueError(f"{', '.join(other)}: these change how images are made, and candidates share their images")
+    if other:
+        raise ValueError(f"{', '.join(other)}: these change how images are made, and candidates share their images")
     scores = {}
     for name,recipe in recipes.items():
         learn = synq_learner(teacher, synth, wbits, abits, **recipe.learner)

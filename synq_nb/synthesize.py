@@ -335,6 +335,20 @@ def _finished(path, meta):
     keep = len(old) if len(old)==meta['n'] else min(len(old), meta['n'])//size*size
     return [(old.x[:keep], old.y[:keep])] if keep else [],old.meta['log'][:math.ceil(keep/size)]
 
+def _batches(job, labels, first, make, terms, progress):
+    "Optimise one batch after the other; yields images, labels and last values of each"
+    steps = range(first*job.iters, len(labels)*job.iters)
+    bar = progress_bar(steps, leave=False) if progress is True else steps
+    for t in bar:
+        k,i = divmod(t, job.iters)
+        if i==0: batch = SynthesisBatch(job, k, labels[k], make, terms)
+        values = batch.step(i)
+        note = f'batch {k+1} of {len(labels)}: ' + ', '.join(f'{name} {v:.3f}' for name,v in values.items())
+        if progress is True: bar.comment = note
+        if i<job.iters-1: continue
+        if progress=='log': print(note, flush=True)
+        yield batch.canvas().detach().half().cpu(),labels[k],values
+
 # %% ../nbs/05_synthesize.ipynb #99e2cda8
 def synthesize(teacher:nn.Module, # trained classifier with BatchNorm; left untouched
                n:int=1024, # images
@@ -364,28 +378,21 @@ def synthesize(teacher:nn.Module, # trained classifier with BatchNorm; left unto
     shape,n_out = infer_io(teacher, size)
     margin = max(shape[1:])//8 if margin is None else margin
     job = SynthesisJob(teacher, shape, n_out, iters, lr, margin, flip, seed, amp, device)
-    meta = dict(n=n, shape=shape, n_out=n_out, teacher=teacher_hash(teacher), iters=iters, batch_size=batch_size, lr=lr,
-                canvas=stable_name(make), terms=stable_name(terms), margin=margin, flip=flip, seed=seed, amp=amp)
+    meta = dict(n=n, shape=shape, n_out=n_out, teacher=teacher_hash(teacher), iters=iters, batch_size=batch_size,
+                lr=lr, canvas=stable_name(make), terms=stable_name(terms), margin=margin, flip=flip, seed=seed,
+                amp=amp)
     done,meta['log'] = _finished(path, meta)
-    y = balanced_labels(n, n_out, seed).split(batch_size)
-    first = math.ceil(sum(len(labels) for _,labels in done)/batch_size)
+    labels = balanced_labels(n, n_out, seed).split(batch_size)
+    first = math.ceil(sum(len(y) for _,y in done)/batch_size)
+    def result(): return SyntheticDataset(*map(torch.cat, zip(*done)), meta)
     for term in terms.values(): term.begin(job)
     with ExitStack() as held:
         for term in terms.values(): held.enter_context(term.watch())
-        steps = range(first*iters, len(y)*iters)
-        bar = progress_bar(steps, leave=False) if progress is True else steps
-        for t in bar:
-            k,i = divmod(t, iters)
-            if i==0: batch = SynthesisBatch(job, k, y[k], make, terms)
-            values = batch.step(i)
-            note = f'batch {k+1} of {len(y)}: ' + ', '.join(f'{name} {v:.3f}' for name,v in values.items())
-            if progress is True: bar.comment = note
-            if i<iters-1: continue
-            if progress=='log': print(note, flush=True)
+        for x,y,values in _batches(job, labels, first, make, terms, progress):
             meta['log'].append(values)
-            done.append((batch.canvas().detach().half().cpu(), y[k]))
-            if path: SyntheticDataset(*map(torch.cat, zip(*done)), meta).save(path)
-    return SyntheticDataset(*map(torch.cat, zip(*done)), meta)
+            done.append((x, y))
+            if path: result().save(path)
+    return result()
 
 # %% ../nbs/05_synthesize.ipynb #054a57d1
 class RandomWindow(ItemTransform):

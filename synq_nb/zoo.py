@@ -114,8 +114,8 @@ def read_state_dict(path # .safetensors, or a torch file of plain tensors
             raise ValueError(f"{path} is not a whole safetensors file ({e}): copy or download it again") from None
     try: state = torch.load(path, map_location='cpu', weights_only=True)
     except Exception as e:
-        raise ValueError(f"{path} is not a file of plain tensors, so it was not opened: save it again as safetensors, or "
-                         f"with torch.save(model.state_dict(), …) ({str(e).splitlines()[0][:200]})") from None
+        raise ValueError(f"{path} is not a file of plain tensors, so it was not opened: save it again as safetensors, "
+                         f"or with torch.save(model.state_dict(), …) ({str(e).splitlines()[0][:200]})") from None
     return _tensors(state, path)
 
 # %% ../nbs/02_zoo.ipynb #c0f454a8
@@ -250,18 +250,22 @@ def load(self:ModelCard,
         )->nn.Module: # in eval mode
     "Build the model and fill it"
     public = trained and weights is None
-    if public and self.pretrained is None: raise ValueError(f"{self.name} has no public weights: pass a checkpoint as weights")
+    if public and self.pretrained is None:
+        raise ValueError(f"{self.name} has no public weights: pass a checkpoint as weights")
     try: model = (self.pretrained if public else self.build)()
-    except OSError as e: raise OSError(f"no weights for {self.name!r} ({e}): pass a local checkpoint as weights") from None
-    if not isinstance(model, nn.Module): raise ValueError(f"{self.name!r} made a {type(model).__name__}: expected a module")
+    except OSError as e:
+        raise OSError(f"no weights for {self.name!r} ({e}): pass a local checkpoint as weights") from None
+    if not isinstance(model, nn.Module):
+        raise ValueError(f"{self.name!r} made a {type(model).__name__}: expected a module")
     return (load_weights(model, weights) if weights else model).eval()
 
 # %% ../nbs/02_zoo.ipynb #c93ae1ab
 CIFAR_CLASSES = tuple('airplane automobile bird cat deer dog frog horse ship truck'.split())
 
 def _cifar_card(depth):
-    return ModelCard(f'resnet{depth}_cifar10', partial(cifar_resnet, depth), partial(cifar_resnet, depth, pretrained=True),
-                     32, resize=0, labels=CIFAR_CLASSES, test_data=lambda: load_images())
+    build = partial(cifar_resnet, depth)
+    return ModelCard(f'resnet{depth}_cifar10', build, partial(build, pretrained=True), 32, resize=0,
+                     labels=CIFAR_CLASSES, test_data=lambda: load_images())
 def _digits_card():
     return ModelCard('digits', DigitsNet, digits_teacher, 8, _DIGITS[:1], _DIGITS[1:], 0, flip=False,
                      labels='0123456789', test_data=lambda: digits_data()[1])
@@ -274,8 +278,9 @@ def _torchvision(name):
     weights = get_model_weights(name).DEFAULT
     t = weights.transforms()
     if not hasattr(t, 'crop_size'): raise ValueError(f"torchvision's {name} is no image classifier")
-    return ModelCard(f'torchvision:{name}', partial(get_model, name, weights=None), partial(get_model, name, weights='DEFAULT'),
-                     t.crop_size[0], t.mean, t.std, t.resize_size[0], t.interpolation.value,
+    build = partial(get_model, name)
+    return ModelCard(f'torchvision:{name}', build, partial(build, weights='DEFAULT'), t.crop_size[0],
+                     t.mean, t.std, t.resize_size[0], t.interpolation.value,
                      labels=weights.meta.get('categories'))
 
 def _timm(name):
@@ -284,8 +289,9 @@ def _timm(name):
     cfg = timm.get_pretrained_cfg(name) or timm.create_model(name).pretrained_cfg
     cfg = cfg if isinstance(cfg, dict) else cfg.to_dict()
     size = cfg['input_size'][1:]
-    return ModelCard(f'timm:{name}', partial(timm.create_model, name), partial(timm.create_model, name, pretrained=True),
-                     size, cfg['mean'], cfg['std'], round(min(size)/cfg['crop_pct']), cfg['interpolation'])
+    build = partial(timm.create_model, name)
+    return ModelCard(f'timm:{name}', build, partial(build, pretrained=True), size, cfg['mean'], cfg['std'],
+                     round(min(size)/cfg['crop_pct']), cfg['interpolation'])
 
 # %% ../nbs/02_zoo.ipynb #592f5375
 _CIFAR_STATS = (.4914,.4822,.4465),(.2023,.1994,.2010)  # pytorchcv normalises CIFAR images by these
@@ -296,8 +302,8 @@ def _pytorchcv(name):
     small = name.split('_')[-1] in ('cifar10', 'cifar100', 'svhn')
     more = dict(zip(('mean', 'std'), _CIFAR_STATS), resize=0) if small else dict(resize=size and round(min(size)/.875))
     labels = CIFAR_CLASSES if name.endswith('cifar10') else None
-    return ModelCard(f'pytorchcv:{name}', partial(get_model, name), partial(get_model, name, pretrained=True),
-                     size, labels=labels, **more)
+    build = partial(get_model, name)
+    return ModelCard(f'pytorchcv:{name}', build, partial(build, pretrained=True), size, labels=labels, **more)
 
 SOURCES = {'torchvision': _torchvision, 'timm': _timm, 'pytorchcv': _pytorchcv}
 
@@ -345,7 +351,8 @@ def fit(self:ModelCard,
     "Scale images and cut out their middle; raises `ValueError` if the size is another and may not be changed"
     import torchvision.transforms.v2.functional as TF
     from torchvision.transforms import InterpolationMode
-    if x.shape[-3]!=len(self.mean): raise ValueError(f"images have {x.shape[-3]} channels, the model takes {len(self.mean)}")
+    if x.shape[-3]!=len(self.mean):
+        raise ValueError(f"images have {x.shape[-3]} channels, the model takes {len(self.mean)}")
     size = self.size or tuple(x.shape[-2:])
     if tuple(x.shape[-2:])==size: return x
     if self.resize==0:
@@ -374,7 +381,8 @@ def load_npz(path # .npz with x (uint8, N×C×H×W) and y (integers, N)
     except (ValueError, AttributeError) as e: raise ValueError(f"{want}, {e}") from None
     except Exception as e: raise ValueError(f"{want}; the file is damaged ({type(e).__name__}: {e})") from None
     if x.ndim!=4 or x.dtype!=np.uint8: raise ValueError(f"{want}, found x {x.dtype} {x.shape}")
-    if y.shape!=x.shape[:1] or y.dtype.kind not in 'iu': raise ValueError(f"{want}, found y {y.dtype} {y.shape} for x {x.shape}")
+    if y.shape!=x.shape[:1] or y.dtype.kind not in 'iu':
+        raise ValueError(f"{want}, found y {y.dtype} {y.shape} for x {x.shape}")
     return x,y
 
 # %% ../nbs/02_zoo.ipynb #f09456bf
@@ -388,8 +396,8 @@ def _class_numbers(names, card, n_out, path):
     if card.labels and set(names)<=set(card.labels): return {n:card.labels.index(n) for n in names}
     if all(n.isdecimal() for n in names): return {n:int(n) for n in names}
     if len(names)==n_out: return {n:i for i,n in enumerate(sorted(names))}
-    raise ValueError(f"{path}: cannot tell which classes the {len(names)} folders {', '.join(sorted(names)[:5])} … are: name them "
-                     f"by the model's labels or by number, or have one for each of its {n_out or 'classes'}")
+    raise ValueError(f"{path}: cannot tell which classes the folders {', '.join(sorted(names)[:5])} … are: "
+                     f"name them by the model's labels or by number, or have one for each of its {n_out or 'classes'}")
 
 def _labelled_files(path, card, n_out):
     "Files and class indices of an image folder"
@@ -401,7 +409,8 @@ def _labelled_files(path, card, n_out):
     if (path/'test').is_dir(): path = path/'test'
     found = {p.name: _image_files(p) for p in path.iterdir() if p.is_dir() and not p.is_symlink()}
     found = {name:files for name,files in found.items() if files}
-    if not found: raise ValueError(f"{path} holds no labels.csv, no cifar-10-batches-py and no folder of images per class")
+    if not found:
+        raise ValueError(f"{path} holds no labels.csv, no cifar-10-batches-py and no folder of images per class")
     number = _class_numbers(list(found), card, n_out, path)
     pairs = [(f, number[name]) for name,files in sorted(found.items()) for f in files]
     return [f for f,_ in pairs],[c for _,c in pairs]
@@ -420,7 +429,8 @@ class ImageFiles(Dataset):
         from PIL import Image
         from torchvision.transforms.v2.functional import pil_to_tensor
         try:
-            with Image.open(self.files[i]) as im: x = pil_to_tensor(im.convert('L' if len(self.card.mean)==1 else 'RGB'))
+            mode = 'L' if len(self.card.mean)==1 else 'RGB'
+            with Image.open(self.files[i]) as im: x = pil_to_tensor(im.convert(mode))
             return self.card.normalise(self.card.fit(x)),self.labels[i]
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as e:
             raise ValueError(f"{self.files[i]}: {e}") from None
@@ -428,7 +438,7 @@ class ImageFiles(Dataset):
 # %% ../nbs/02_zoo.ipynb #8b42a727
 def load_images(path=None, # .npz, image folder, or folder with the official CIFAR-10 batches; None downloads CIFAR-10
                 card:ModelCard=None, # of the model they are for; default: the CIFAR-10 ResNets
-                n_out:int=None # classes of the model, default: as many as the card has labels; larger labels are an error
+                n_out:int=None # classes of the model, default: the card's; larger labels are an error
                )->Dataset: # of normalised images (C,H,W) and class indices
     "Real images, for `evaluate` and figures only"
     card = card or ZOO['resnet20_cifar10']
@@ -436,7 +446,8 @@ def load_images(path=None, # .npz, image folder, or folder with the official CIF
     if path is None:
         from fastai.data.external import URLs, untar_data
         try: path = untar_data(URLs.CIFAR)
-        except Exception as e: raise OSError(f"could not download {URLs.CIFAR} ({e}): pass the path of a local copy") from None
+        except Exception as e:
+            raise OSError(f"could not download {URLs.CIFAR} ({e}): pass the path of a local copy") from None
     path = Path(path)
     official = path if path.name=='cifar-10-batches-py' else path/'cifar-10-batches-py'
     if official.is_dir():

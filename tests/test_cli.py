@@ -1,5 +1,5 @@
 "What a notebook cannot show: real processes, real Ctrl-C, other people's models and files"
-import json, os, re, signal, subprocess, sys, time
+import json, os, signal, subprocess, sys, time
 import numpy as np, pytest, torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
@@ -17,17 +17,35 @@ def weights(tmp_path_factory):
     save_file(digits_teacher(epochs=4).state_dict(), path)
     return path
 
-def synq(*args, env={}, **kw):
-    return subprocess.run(SYNQ+[str(a) for a in args], capture_output=True, text=True, env=ENV|env, **kw)
+@pytest.fixture(autouse=True)
+def one_thread():
+    "The same bytes as in the processes of ENV"
+    n = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(n)
+
+@pytest.fixture
+def synq(capsys):
+    "Run a command here: status, output, messages"
+    def run(*args):
+        code = main([str(a) for a in args])
+        return code,*capsys.readouterr()
+    return run
+
+def process(*args, env={}):
+    "Run a command in a process of its own"
+    return subprocess.run(SYNQ+[str(a) for a in args], capture_output=True, text=True, env=ENV|env)
 
 def quantize_args(weights, out, *more):
     return ['quantize', '--model', 'digits', '--weights', weights, '--wbits', 3, '--abits', 3, '--n', 768,
             '--iters', 40, '--epochs', 8, '--out', out, *more]
 
+def tiny_args(weights, out): return quantize_args(weights, out, '--n', 64, '--iters', 2, '--epochs', 1)
+
 def interrupt(args, when):
-    "Start `synq`, press Ctrl-C once `when()` holds, and return its exit status and messages"
-    # a background job inherits SIGINT as ignored; the child hears it again
-    hear = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
+    "Start `synq`, press Ctrl-C once `when()` holds, and return its messages and exit status"
+    def hear(): signal.signal(signal.SIGINT, signal.SIG_DFL)  # a background job inherits SIGINT as ignored
     p = subprocess.Popen(SYNQ+[str(a) for a in args], env=ENV, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                          preexec_fn=hear)
     end = time.time()+120
@@ -35,10 +53,9 @@ def interrupt(args, when):
     p.send_signal(signal.SIGINT)
     return p.communicate(timeout=60)[1],p.returncode
 
-def test_stopped_twice_and_continued(weights, tmp_path):
+def test_stopped_twice_and_continued(weights, tmp_path, synq):
     whole,cut = tmp_path/'whole',tmp_path/'cut'
-    done = synq(*quantize_args(weights, whole))
-    assert done.returncode==0, done.stderr
+    assert synq(*quantize_args(weights, whole))[0]==0
     err,code = interrupt(quantize_args(weights, cut), (cut/'parts/synth.safetensors').exists)
     assert code==130 and 'continues' in err
     n = len(load_file(cut/'parts/synth.safetensors')['y'])
@@ -46,66 +63,69 @@ def test_stopped_twice_and_continued(weights, tmp_path):
     (cut/'.model.onnx.99999999.tmp').touch()  # what a killed process leaves behind
     err,code = interrupt(quantize_args(weights, cut), (cut/'parts/finetune.pt').exists)
     assert code==130 and not (cut/'model.safetensors').exists()
-    assert 'not finished' in synq('eval', cut).stderr
-    again = synq(*quantize_args(weights, cut))
-    assert again.returncode==0, again.stderr
-    a,b = (load_file(d/'model.safetensors') for d in (whole, cut))
+    assert 'not finished' in synq('eval', cut)[2]
+    code,_,err = synq(*quantize_args(weights, cut))
+    assert code==0, err
+    a,b = (load_file(folder/'model.safetensors') for folder in (whole, cut))
     assert a.keys()==b.keys() and all(torch.equal(a[k], b[k]) for k in a)
     assert not [p for p in cut.rglob('*') if p.name.endswith('.tmp') or p.name=='finetune.pt']
-    assert 'finished already' in synq(*quantize_args(weights, cut)).stdout
-    refused = synq(*quantize_args(weights, cut, '--seed', 1))
-    assert refused.returncode==2 and 'another run (seed 0)' in refused.stderr
-    measured = synq('eval', cut, env={'PYTHONIOENCODING': 'ascii'})  # no dash in this terminal
+    assert 'finished already' in synq(*quantize_args(weights, cut))[1]
+    code,_,err = synq(*quantize_args(weights, cut, '--seed', 1))
+    assert code==2 and 'another run (seed 0)' in err
+    measured = process('eval', cut, env={'PYTHONIOENCODING': 'ascii'})  # a terminal without a dash
     assert measured.returncode==0 and measured.stdout.count('/898')==4, measured.stderr  # student, packed, ONNX, teacher
     run,whole = Run.load(cut).record,Run.load(whole).record
     assert all((cut/f).exists() for f in ('packed.safetensors', 'model.onnx', 'report.html'))
     assert run['finished'] and {'torch', 'synq_nb'} <= run['versions'].keys() and run['final']['agreement']>.5
-    assert all(run['seconds'][k]>.4*s for k,s in whole['seconds'].items()), (run['seconds'], whole['seconds'])
+    assert all(run['seconds'][k]>.3*s for k,s in whole['seconds'].items()), (run['seconds'], whole['seconds'])
     assert {p.stem for p in (cut/'figures').iterdir()}==FIGURES
 
-def test_killed_before_the_end(weights, tmp_path, monkeypatch):
+def test_killed_before_the_end(weights, tmp_path, monkeypatch, synq):
     "Whatever was written last, the same command completes the folder, the CAM figure included"
-    out,args = tmp_path/'run',[str(a) for a in quantize_args(weights, tmp_path/'run', '--n', 256, '--iters', 5, '--epochs', 1)]
+    out,args = tmp_path/'run',tiny_args(weights, tmp_path/'run')
     def killed(*args, **kwargs): raise KeyboardInterrupt
     for step,exists in (('_draw', 'parts/finetune.pt'), ('_write_files', 'model.safetensors'), ('write_report', 'model.onnx')):
         with monkeypatch.context() as m:
             m.setattr(Run, step, killed)
-            assert main(args)==130 and (out/exists).exists() and not (out/'report.html').exists()
+            assert synq(*args)[0]==130 and (out/exists).exists() and not (out/'report.html').exists()
         assert not Run.load(out).record['finished']
-    assert main(args)==0 and Run.load(out).record['finished']
+    assert synq(*args)[0]==0 and Run.load(out).record['finished']
     assert (out/'report.html').exists() and not (out/'parts/finetune.pt').exists()
     assert {p.stem for p in (out/'figures').iterdir()}==FIGURES
 
-def test_bad_input_is_one_line(weights, tmp_path):
-    pickled = tmp_path/'model.pt'
+def test_bad_input_is_one_line(weights, tmp_path, synq):
+    pickled,out = tmp_path/'model.pt',tmp_path/'a'
     torch.save(DigitsNet(), pickled)
     save_file(CifarResNet().state_dict(), tmp_path/'r20.safetensors')
-    a = tmp_path/'a'
-    cases = [(('eval', tmp_path/'nothing'), 'no run at'), (('quantise',), 'no command'),
-             (quantize_args(pickled, a), 'plain tensors'),
-             (quantize_args(tmp_path/'r20.safetensors', a), 'missing: body.0.weight'),
-             (('quantize', '--model', 'resnet21', '--out', a), 'expected one of'),
-             (('quantize', '--model', 'torchvision:resnet18', '--weights', weights, '--size', 32, '--out', a), 'does not fit'),
-             (quantize_args(weights, a, '--recipe', 'slow'), 'one of'),
-             (quantize_args(weights, a, '--lr', '-1'), 'lr')]
+    (tmp_path/'own.onnx').mkdir()
+    cases = [(('eval', tmp_path/'nothing'), 'no run at'), (('eval', tmp_path/'own.onnx'), 'no run at'),
+             (('eval', tmp_path/'no.onnx'), 'no file at'), (('eval', tmp_path/'no.tflite'), 'ending in .onnx'),
+             (('quantise',), 'no command'), (quantize_args(pickled, out), 'plain tensors'),
+             (quantize_args(tmp_path/'r20.safetensors', out), 'missing: body.0.weight'),
+             (('quantize', '--model', 'resnet21', '--out', out), 'expected one of'),
+             (('quantize', '--model', 'torchvision:resnet18', '--weights', weights, '--size', 32, '--out', out), 'does not fit')]
     for args,text in cases:
-        r = synq(*args)
-        assert r.returncode==2 and text in r.stderr and 'Traceback' not in r.stderr, (args, r.stderr)
-        assert len(r.stderr.splitlines())==1, r.stderr
-    assert not a.exists()
+        code,_,err = synq(*args)
+        assert code==2 and text in err and err.count('\n')==1, (args, err)
+    r = process(*quantize_args(weights, out, '--recipe', 'slow'))
+    assert r.returncode==2 and r.stderr.startswith("synq: recipe 'slow'") and r.stderr.count('\n')==1, r.stderr
+    assert not out.exists()
 
-def test_rejected_options_leave_no_folder(weights, tmp_path, capsys):
-    for more in ('--wbits 9', '--epochs -1', '--n 4', '--cutoff -1', '--cam -5', '--size 0', '--size 9,x', '--mean 0.5,0.5',
-                 '--set tau', '--set tua=0.1', '--set canvas=stone', '--labels nowhere'):
-        assert main([str(a) for a in quantize_args(weights, tmp_path/'a', *more.split())])==2, more
-        assert not (tmp_path/'a').exists(), more
+def test_rejected_options_leave_no_folder(weights, tmp_path, synq):
+    out = tmp_path/'a'
+    for more in ('--wbits 9', '--epochs -1', '--lr -1', '--n 4', '--iters 0', '--cutoff -1', '--cam -5', '--size 0',
+                 '--size 9,x', '--mean 0.5,0.5', '--labels nowhere', '--set tau', '--set tua=0.1', '--set canvas=stone',
+                 '--set seed=1', '--set flip=true', '--set lr=high'):
+        code,_,err = synq(*quantize_args(weights, out, *more.split()))
+        assert code==2 and err.count('\n')==1 and not out.exists(), (more, err)
 
-def test_unforeseen_errors_are_no_success(weights, tmp_path, monkeypatch, capsys):
+def test_unforeseen_errors_are_no_success(tmp_path, monkeypatch, synq):
     def broken(*args, **kwargs): raise KeyError('a slip')
     monkeypatch.setattr(Run, 'load', broken)
-    assert main(['info', str(tmp_path)])==1 and 'KeyError' in capsys.readouterr().err
+    code,_,err = synq('info', tmp_path)
+    assert code==1 and 'KeyError' in err and 'SYNQ_DEBUG' in err
     monkeypatch.setenv('SYNQ_DEBUG', '1')
-    with pytest.raises(KeyError): main(['info', str(tmp_path)])
+    with pytest.raises(KeyError): synq('info', tmp_path)
 
 NET = '''
 import torch.nn as nn, torch.nn.functional as F
@@ -129,70 +149,80 @@ def images(tmp_path):
     return tmp_path
 
 @pytest.mark.parametrize('name', ('torchvision:resnet18', 'timm:resnet10t', 'own_net:Net'))
-def test_the_whole_road(name, images, monkeypatch, capsys):
+def test_the_whole_road(name, images, monkeypatch, synq):
     "quantize, eval, export, eval of the files, info, report: for models that the zoo does not know"
     if name.startswith('timm'): pytest.importorskip('timm')
     monkeypatch.chdir(images)
-    monkeypatch.delitem(sys.modules, 'own_net', raising=False)
-    own = name=='own_net:Net'
-    if own: (images/'own_net.py').write_text(NET)
+    own,more,trust = name=='own_net:Net',[],[]
+    if own:
+        (images/'own_net.py').write_text(NET)
+        (images/'labels.txt').write_text('left\nright\n<b>up</b>\n')
+        monkeypatch.delitem(sys.modules, 'own_net', raising=False)
+        more = '--mean 0.5,0.5,0.5 --std 0.2,0.2,0.2 --labels labels.txt --set ce=0.2 canvas=pixels'.split()
+        trust = ['--model', name]
     torch.manual_seed(0)
     torch.save(model_card(name).build().state_dict(), 'w.pth')
-    (images/'labels.txt').write_text('left\nright\n<b>up</b>\n')
-    more = ['--mean', '0.5,0.5,0.5', '--std', '0.2,0.2,0.2', '--labels', 'labels.txt', '--set', 'ce=0.2', 'canvas=pixels'] if own else []
-    args = [*f'quantize --model {name} --weights w.pth --size 32 --n 16 --iters 2 --epochs 1 --out run'.split(), *more]
-    def road(text, *trust):
-        code = main([*text.split(), *trust])
-        said = capsys.readouterr()
-        assert code==0, (text, said.err)
-        return said.out
-    assert main(args)==0, capsys.readouterr().err
-    trust = ['--model', name] if own else []
-    for data in ('t.npz', 'photos'):
-        assert road(f'eval run --data {data}', *trust).count('/12 ')+0==4
-    assert '/12' in road('eval run/packed.safetensors --data photos', *trust)
+    def road(command, *more):
+        code,out,err = synq(*command.split(), *more)
+        assert code==0, (command, err)
+        return out
+    road(f'quantize --model {name} --weights w.pth --size 32 --n 16 --iters 2 --epochs 1 --out run', *more)
+    for data in ('t.npz', 'photos'): assert road(f'eval run --data {data}', *trust).count('/12,')==4
+    assert '/12,' in road('eval run/packed.safetensors --data photos', *trust)
     road('export run --to other.onnx --opset 18', *trust)
-    assert '/12' in road('eval other.onnx --data photos') and name in road('info run')
+    assert '/12,' in road('eval other.onnx --data photos') and name in road('info run')
     run = Run.load('run')
-    assert run.options['size']==[32, 32] and not run.record['missing'] and '/ 12' in (images/'run/report.html').read_text()
+    assert run.options['size']==[32, 32] and not run.record['missing']
+    assert '/ 12' in (images/'run/report.html').read_text()
     if not own: return
-    assert run.options['mean']==[.5]*3 and run.options['labels'][1]=='right' and not run.card(name).transform is None
+    assert run.options['mean']==[.5]*3 and run.options['labels'][1]=='right'
+    assert run.record['settings']['ideas']['soft labels']==.2
     for command in ('eval run --data t.npz', 'eval run/packed.safetensors --data t.npz', 'export run'):
-        assert main(command.split())==2 and '--model own_net:Net' in capsys.readouterr().err
+        code,_,err = synq(*command.split())
+        assert code==2 and '--model own_net:Net' in err, err
 
-def test_a_file_may_not_choose_code(weights, tmp_path, monkeypatch, capsys):
+def test_images_of_another_size_are_refused(weights, tmp_path, images, synq):
+    assert synq(*tiny_args(weights, tmp_path/'run'))[0]==0
+    np.savez(tmp_path/'big.npz', x=np.zeros((2,1,9,9), np.uint8), y=[0,1])
+    for file in ('run', 'run/model.onnx', 'run/packed.safetensors'):
+        code,_,err = synq('eval', tmp_path/file, '--data', tmp_path/'big.npz')
+        assert code==2 and '9×9 pixels: digits takes 8×8' in err, err
+
+@pytest.fixture
+def finished(weights, tmp_path, synq):
+    "A small finished run"
+    assert synq(*tiny_args(weights, tmp_path/'run'))[0]==0
+    return tmp_path/'run'
+
+def test_a_file_may_not_choose_code(finished, tmp_path, monkeypatch, synq):
     "A module named in a received run is neither imported nor called"
     monkeypatch.chdir(tmp_path)
     (tmp_path/'evil.py').write_text('open("harm", "w").close()\ndef net(): pass\n')
-    out = tmp_path/'run'
-    assert main([str(a) for a in quantize_args(weights, out, '--n', 256, '--iters', 2, '--epochs', 1)])==0
-    record = json.loads((out/'run.json').read_text())
+    record = json.loads((finished/'run.json').read_text())
     record['options']['model'] = 'evil:net'
-    (out/'run.json').write_text(json.dumps(record))
-    capsys.readouterr()
-    assert main(['eval', str(out)])==2 and 'say so with --model evil:net' in capsys.readouterr().err
-    Run.load(out).write_report()
+    (finished/'run.json').write_text(json.dumps(record))
+    code,_,err = synq('eval', finished)
+    assert code==2 and 'say so with --model evil:net' in err
+    Run.load(finished).write_report()
     assert not (tmp_path/'harm').exists() and 'evil' not in sys.modules
 
-def test_damaged_records_are_named(weights, tmp_path, capsys):
+def test_damaged_records_are_named(finished, synq):
     "Whatever stands in run.json: a result, or one sentence with the name of the file"
-    out = tmp_path/'run'
-    assert main([str(a) for a in quantize_args(weights, out, '--n', 256, '--iters', 2, '--epochs', 1)])==0
-    whole = (out/'run.json').read_text()
-    def damaged(record, path, value):
-        for key in path[:-1]: record = record[key]
-        record.pop(path[-1], None) if value is ... else record.update({path[-1]: value})
-    paths = [(k,) for k in json.loads(whole)]+[('options', k) for k in json.loads(whole)['options']]
-    for path in paths:
-        for value in (..., None, 'x', 7, [], {}, ['<script>'], 1e999):
-            record = json.loads(whole)
-            damaged(record, path, value)
-            (out/'run.json').write_text(json.dumps(record))
-            for command in (['info', str(out)], ['eval', str(out), '--weights', str(tmp_path)]):
-                code = main(command)
-                said = capsys.readouterr().err
-                assert code==0 or code==2 and said.count('\n')==1, (path, value, said)
-            assert '<script>' not in (out/'report.html').read_text(), path
-    for text in ('', '[', '[]', '{}', '"x"', '['*9999, '\udcff'*0+'{"options": {}}'):
-        (out/'run.json').write_text(text)
-        assert main(['info', str(out)])==2 and re.search(r'run\.json', capsys.readouterr().err), text
+    whole = (finished/'run.json').read_text()
+    def check(text):
+        (finished/'run.json').write_text(text)
+        for use in (Run.card, Run.student, Run.write_report):
+            try: use(Run.load(finished))
+            except ValueError as e: assert 'run.json' in str(e) or 'expected' in str(e), (text, e)
+        assert '<script>' not in (finished/'report.html').read_text()
+        assert synq('info', finished)[0] in (0, 2)
+    record = json.loads(whole)
+    for part in (record, record['options'], record['settings']):
+        for key,value in list(part.items()):
+            for bad in (None, 'x', 7, [], {}, ['<script>'], 1e999):
+                part[key] = bad
+                check(json.dumps(record))
+            del part[key]
+            check(json.dumps(record))
+            part[key] = value
+    for text in ('', '[', '[]', '{}', '"x"', '['*9999, '{"options": {}}'): check(text)

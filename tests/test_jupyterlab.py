@@ -3,17 +3,12 @@ import io, json, os, secrets, shutil, signal, socket, subprocess, sys, time
 from pathlib import Path
 import numpy as np, pytest
 from PIL import Image
-sync_api = pytest.importorskip('playwright.sync_api', reason='needs the package playwright')
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOK = 'nbs/tutorials/01_first_quantized_model.ipynb'
-OUT = Path(os.environ.get('SYNQ_ARTEFACTS') or ROOT/'tests/artefacts')
-CHROMIUM = next(filter(None, map(shutil.which, ('chromium', 'chromium-browser', 'google-chrome'))), None)
-FLAGS = '--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update --disable-sync'.split()
 SETTINGS = {'notebook-extension/tracker': dict(windowingMode='none'), # every cell is in the page, in view or not
             'apputils-extension/notification': dict(fetchNews='false', checkForUpdates=False, doNotDisturbMode=True)}
 SIZE = dict(width=1300, height=1000)
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason='needs Chromium')
 
 def until(f, timeout, what):
     end = time.time()+timeout
@@ -34,12 +29,17 @@ def lab(tmp_path_factory):
     for name,s in SETTINGS.items():
         f = tmp/f'lab_settings/@jupyterlab/{name}.jupyterlab-settings'
         f.parent.mkdir(parents=True, exist_ok=True); f.write_text(json.dumps(s))
-    with socket.socket() as s: s.bind(('127.0.0.1', 0)); port = s.getsockname()[1]
-    token,own = secrets.token_hex(),'JUPYTER_CONFIG_DIR JUPYTER_DATA_DIR JUPYTER_RUNTIME_DIR JUPYTERLAB_WORKSPACES_DIR IPYTHONDIR'.split()
-    env = {**os.environ, **{k: str(tmp/k) for k in own}, 'JUPYTERLAB_SETTINGS_DIR': str(tmp/'lab_settings'), 'JUPYTER_TOKEN': token, 'OMP_NUM_THREADS': '1'}
+    with socket.socket() as s:
+        s.bind(('127.0.0.1', 0))
+        port = s.getsockname()[1]
+    own = 'JUPYTER_CONFIG_DIR JUPYTER_DATA_DIR JUPYTER_RUNTIME_DIR JUPYTERLAB_WORKSPACES_DIR IPYTHONDIR'.split()
+    token = secrets.token_hex()
+    env = {**os.environ, **{k: str(tmp/k) for k in own}, 'JUPYTERLAB_SETTINGS_DIR': str(tmp/'lab_settings'),
+           'JUPYTER_TOKEN': token, 'OMP_NUM_THREADS': '1'}
     cmd = f'-m jupyterlab --no-browser --allow-root --ip=127.0.0.1 --port={port} --ServerApp.port_retries=0'.split()
+    cmd = [sys.executable, *cmd, f"--ServerApp.root_dir={tmp/'root'}"]
     with open(tmp/'log', 'w') as log:
-        p = subprocess.Popen([sys.executable, *cmd, f"--ServerApp.root_dir={tmp/'root'}"], env=env, stdout=log, stderr=log, start_new_session=True)
+        p = subprocess.Popen(cmd, env=env, stdout=log, stderr=log, start_new_session=True)
     def listening():
         assert p.poll() is None, (tmp/'log').read_text()
         with socket.socket() as s: return s.connect_ex(('127.0.0.1', port))==0
@@ -55,11 +55,10 @@ FIRST_PICTURE = """imgs => imgs.filter(i => i.naturalWidth).slice(0, 1).map(i =>
     [c.width, c.height] = [i.naturalWidth, i.naturalHeight]; c.getContext('2d').drawImage(i, 0, 0); return c.toDataURL() })"""
 
 @pytest.fixture(scope='module')
-def ran(lab):
-    "The page after Run All Cells, the saved code cells, and the pictures that the dashboard showed while the kernel was busy"
-    OUT.mkdir(parents=True, exist_ok=True)
-    with sync_api.sync_playwright() as pw, pw.chromium.launch(executable_path=CHROMIUM, args=FLAGS) as browser:
-        page,file,seen = browser.new_page(viewport=SIZE),lab[1],[]
+def ran(lab, browser, artefacts):
+    "The page after Run All Cells, the saved code cells, and pictures the dashboard showed while the kernel was busy"
+    with browser.new_page(viewport=SIZE) as page:
+        file,seen = lab[1],[]
         page.goto(lab[0])
         def ready():
             for button in page.locator('.jp-Dialog button.jp-mod-accept').all(): button.click()
@@ -74,14 +73,15 @@ def ran(lab):
             status = page.locator('.jp-Notebook-ExecutionIndicator').first.get_attribute('data-status')
             if new and status=='busy':
                 seen.extend(new)
-                if len(seen) in (1, 3): page.locator('.synq-dashboard').first.screenshot(path=OUT/f'dashboard_{len(seen)}.png')
+                if len(seen) in (1, 3):
+                    page.locator('.synq-dashboard').first.screenshot(path=artefacts/f'dashboard_{len(seen)}.png')
             prompts = page.locator('.jp-CodeCell .jp-InputArea-prompt').all_inner_texts()
             return status=='idle' and '1' in prompts[0] and not any('*' in p for p in prompts) # an error leaves blanks
         try: until(done, 600, 'Run All Cells')
         finally:
             panel = page.locator('.jp-WindowedPanel-outer')
             page.set_viewport_size({**SIZE, 'height': panel.evaluate('e => e.scrollHeight')+150})
-            panel.evaluate('e => e.scrollTo(0, 0)'); page.screenshot(path=OUT/'notebook.png')
+            panel.evaluate('e => e.scrollTo(0, 0)'); page.screenshot(path=artefacts/'notebook.png')
         page.set_viewport_size(SIZE)
         before = file.stat().st_mtime
         def saved():
@@ -97,15 +97,18 @@ def test_runs_without_an_error(ran):
     assert [c['execution_count'] for c in ran[1]]==list(range(1, len(ran[1])+1))
 
 def test_shows_a_figure(ran):
-    widths = ran[0].locator('.jp-OutputArea-output.jp-RenderedImage img').evaluate_all('imgs => imgs.map(i => i.naturalWidth)')
+    images = ran[0].locator('.jp-OutputArea-output.jp-RenderedImage img')
+    widths = images.evaluate_all('imgs => imgs.map(i => i.naturalWidth)')
     assert max(widths, default=0)>100
 
 def test_dashboard_changes_while_the_kernel_is_busy(ran): assert len(ran[2])>=2
 
-def test_a_dragged_slider_changes_the_filter(ran):
+def test_a_dragged_slider_changes_the_filter(ran, artefacts):
     page = ran[0]
     img,handle,base = (page.locator(f'.synq-filter {s}').first for s in ('img', '.noUi-handle', '.noUi-base'))
-    def shown(name): return np.asarray(Image.open(io.BytesIO(img.screenshot(path=OUT/f'filter_{name}.png', timeout=10_000))).convert('RGB'), float)
+    def shown(name):
+        png = img.screenshot(path=artefacts/f'filter_{name}.png', timeout=10_000)
+        return np.asarray(Image.open(io.BytesIO(png)).convert('RGB'), float)
     before = shown('before')
     handle.scroll_into_view_if_needed()
     h,b = handle.bounding_box(),base.bounding_box()
@@ -116,4 +119,4 @@ def test_a_dragged_slider_changes_the_filter(ran):
         after = shown('after')
         return after.shape==before.shape and abs(after-before).mean()>1
     until(changed, 30, 'another picture')
-    handle.scroll_into_view_if_needed(); page.screenshot(path=OUT/'filter_page.png')
+    handle.scroll_into_view_if_needed(); page.screenshot(path=artefacts/'filter_page.png')

@@ -57,7 +57,7 @@ def soft_label_loss(pred:torch.Tensor, # student logits (N, classes)
 # %% ../nbs/08_difficulty.ipynb #f6ac8bf2
 class SoftLabels(LossTerm):
     "`weight` times the cross-entropy of easy samples (SynQ, Eq. 6, second term)"
-    label = 'easy labels'
+    label = 'soft labels'
     def __init__(self,
                  weight:float=.5, # λ_CE
                  tau:float=.5 # difficulty above which a label is ignored, 0–1

@@ -323,9 +323,9 @@ def model_card(name:str, # zoo name, 'torchvision:…', 'pytorchcv:…', 'timm:�
                trusted:bool=True # False for a name read from a file: nothing but the zoo and the three libraries
               )->ModelCard:
     "How to build and feed a model, by name; raises `ValueError` with the known names, or what could not be loaded"
-    known = f"{', '.join(ZOO)}, or {', '.join(f'{s}:NAME' for s in SOURCES)}"
+    known,name = f"{', '.join(ZOO)}, or {', '.join(f'{s}:NAME' for s in SOURCES)}",str(name)
     if name in ZOO: return ZOO[name]
-    source,_,rest = str(name).partition(':')
+    source,_,rest = name.partition(':')
     if not rest: raise ValueError(f"model {name!r}: expected one of {known}, module:function")
     if source not in SOURCES and not trusted:
         raise ValueError(f"model {name!r} comes from a file, and a file may not choose code: expected one of {known}; "

@@ -46,7 +46,8 @@ def tiny_args(weights, out): return quantize_args(weights, out, '--n', 64, '--it
 def interrupt(args, when):
     "Start `synq`, press Ctrl-C once `when()` holds, and return its messages and exit status"
     def hear(): signal.signal(signal.SIGINT, signal.SIG_DFL)  # a background job inherits SIGINT as ignored
-    p = subprocess.Popen(SYNQ+[str(a) for a in args], env=ENV, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    p = subprocess.Popen(SYNQ+[str(a) for a in args], env=ENV, **pipes,
                          preexec_fn=hear)
     end = time.time()+120
     while not when() and p.poll() is None and time.time()<end: time.sleep(.02)
@@ -73,7 +74,8 @@ def test_stopped_twice_and_continued(weights, tmp_path, synq):
     code,_,err = synq(*quantize_args(weights, cut, '--seed', 1))
     assert code==2 and 'another run (seed 0)' in err
     measured = process('eval', cut, env={'PYTHONIOENCODING': 'ascii'})  # a terminal without a dash
-    assert measured.returncode==0 and measured.stdout.count('/898')==4, measured.stderr  # student, packed, ONNX, teacher
+    assert measured.returncode==0, measured.stderr
+    assert measured.stdout.count('/898')==4  # student, packed, ONNX, teacher
     run,whole = Run.load(cut).record,Run.load(whole).record
     assert all((cut/f).exists() for f in ('packed.safetensors', 'model.onnx', 'report.html'))
     assert run['finished'] and {'torch', 'synq_nb'} <= run['versions'].keys() and run['final']['agreement']>.5
@@ -84,7 +86,8 @@ def test_killed_before_the_end(weights, tmp_path, monkeypatch, synq):
     "Whatever was written last, the same command completes the folder, the CAM figure included"
     out,args = tmp_path/'run',tiny_args(weights, tmp_path/'run')
     def killed(*args, **kwargs): raise KeyboardInterrupt
-    for step,exists in (('_draw', 'parts/finetune.pt'), ('_write_files', 'model.safetensors'), ('write_report', 'model.onnx')):
+    moments = dict(_draw='parts/finetune.pt', _write_files='model.safetensors', write_report='model.onnx')
+    for step,exists in moments.items():
         with monkeypatch.context() as m:
             m.setattr(Run, step, killed)
             assert synq(*args)[0]==130 and (out/exists).exists() and not (out/'report.html').exists()
@@ -103,7 +106,7 @@ def test_bad_input_is_one_line(weights, tmp_path, synq):
              (('quantise',), 'no command'), (quantize_args(pickled, out), 'plain tensors'),
              (quantize_args(tmp_path/'r20.safetensors', out), 'missing: body.0.weight'),
              (('quantize', '--model', 'resnet21', '--out', out), 'expected one of'),
-             (('quantize', '--model', 'torchvision:resnet18', '--weights', weights, '--size', 32, '--out', out), 'does not fit')]
+             ('quantize --model torchvision:resnet18 --size 32 --weights'.split()+[weights, '--out', out], 'does not fit')]
     for args,text in cases:
         code,_,err = synq(*args)
         assert code==2 and text in err and err.count('\n')==1, (args, err)

@@ -1,22 +1,21 @@
 "A run report as its reader sees it: from disk, wide and narrow, light and dark, without a network"
-import os, shutil
-from pathlib import Path
 import pytest
-sync_api = pytest.importorskip('playwright.sync_api', reason='needs the package playwright')
 from synq_nb.cli import main
-
-ROOT = Path(__file__).parents[1]
-OUT = Path(os.environ.get('SYNQ_ARTEFACTS') or ROOT/'tests/artefacts')
-CHROMIUM = next(filter(None, map(shutil.which, ('chromium', 'chromium-browser', 'google-chrome'))), None)
-FLAGS = '--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update --disable-sync'.split()
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason='needs Chromium')
 
 CONTRAST = """() => {
   const rgb = s => s.match(/[\\d.]+/g).map(Number);
-  const lum = c => c.slice(0, 3).map(v => v/255).map(v => v<=.04045 ? v/12.92 : ((v+.055)/1.055)**2.4).reduce((a, v, i) => a+v*[.2126, .7152, .0722][i], 0);
-  const back = e => { for (; e; e = e.parentElement) { const c = rgb(getComputedStyle(e).backgroundColor); if (c.length<4 || c[3]>0) return c } return [255, 255, 255] };
-  const ratio = e => { const [a, b] = [lum(rgb(getComputedStyle(e).color)), lum(back(e))].sort((x, y) => y-x); return (a+.05)/(b+.05) };
-  return Math.min(...[...document.querySelectorAll('h1, h2, p, td, th, pre')].filter(e => e.textContent.trim()).map(ratio)) }"""
+  const linear = v => v<=.04045 ? v/12.92 : ((v+.055)/1.055)**2.4;
+  const lum = c => c.slice(0, 3).map(v => linear(v/255)).reduce((a, v, i) => a+v*[.2126, .7152, .0722][i], 0);
+  const back = e => {
+    for (; e; e = e.parentElement) {
+      const c = rgb(getComputedStyle(e).backgroundColor);
+      if (c.length<4 || c[3]>0) return c }
+    return [255, 255, 255] };
+  const ratio = e => {
+    const [a, b] = [lum(rgb(getComputedStyle(e).color)), lum(back(e))].sort((x, y) => y-x);
+    return (a+.05)/(b+.05) };
+  const texts = [...document.querySelectorAll('h1, h2, p, td, th, pre')].filter(e => e.textContent.trim());
+  return Math.min(...texts.map(ratio)) }"""
 
 @pytest.fixture(scope='module')
 def report(tmp_path_factory):
@@ -27,12 +26,14 @@ def report(tmp_path_factory):
 
 @pytest.mark.parametrize('width', (1280, 400))
 @pytest.mark.parametrize('theme', ('light', 'dark'))
-def test_report_reads_well(report, width, theme):
-    OUT.mkdir(parents=True, exist_ok=True)
-    with sync_api.sync_playwright() as pw, pw.chromium.launch(executable_path=CHROMIUM, args=FLAGS) as browser:
-        page,requests,said = browser.new_page(viewport=dict(width=width, height=900), color_scheme=theme),[],[]
-        page.on('request', lambda r: requests.append(r.url)); page.on('console', lambda m: said.append(m.text)); page.on('pageerror', lambda e: said.append(str(e)))
-        page.goto(report.as_uri()); page.screenshot(path=OUT/f'report_{width}_{theme}.png', full_page=True)
+def test_report_reads_well(report, browser, artefacts, width, theme):
+    with browser.new_page(viewport=dict(width=width, height=900), color_scheme=theme) as page:
+        requests,said = [],[]
+        page.on('request', lambda r: requests.append(r.url))
+        page.on('console', lambda m: said.append(m.text))
+        page.on('pageerror', lambda e: said.append(str(e)))
+        page.goto(report.as_uri())
+        page.screenshot(path=artefacts/f'report_{width}_{theme}.png', full_page=True)
         assert said==[] and all(r.startswith(('file:', 'data:')) for r in requests), (said, requests)
         assert page.evaluate('document.documentElement.scrollWidth')<=width
         assert page.evaluate(CONTRAST)>=4.5

@@ -21,11 +21,13 @@ _MANY = dict(action='extend', nargs='+')
 def _numbers(text:str)->tuple:
     "Numbers separated by commas"
     try: return tuple(float(v) for v in text.split(','))
-    except ValueError: raise ValueError(f"{text!r}: expected numbers separated by commas, such as 0.5,0.5,0.5") from None
+    except ValueError:
+        raise ValueError(f"{text!r}: expected numbers separated by commas, such as 0.5,0.5,0.5") from None
 
 def _size(text:str):
     "`32`, or height and width as `32,48`"
-    if not re.fullmatch(r'\d+(,\d+)?', text): raise ValueError(f"size {text!r}: expected pixels, such as 32, or height and width as 32,48")
+    if not re.fullmatch(r'\d+(,\d+)?', text):
+        raise ValueError(f"size {text!r}: expected pixels, such as 32, or height and width as 32,48")
     return tuple(map(int, text.split(',')))*(1 if ',' in text else 2)
 
 def _lines(path)->tuple:
@@ -73,7 +75,7 @@ def _summary(run):
         print(f"agreement with the teacher on held-out synthetic images {record['final']['agreement']:.1%}")
 
 # %% ../nbs/15_cli.ipynb #e66e87f0
-def _quantize(model:Annotated[str, _REQUIRED], # zoo name, torchvision:NAME, timm:NAME, pytorchcv:NAME or module:function
+def _quantize(model:Annotated[str, _REQUIRED], # zoo name, torchvision:, timm: or pytorchcv:NAME, or module:function
               out:Annotated[Path, _REQUIRED], # folder for the run
               weights:Path=None, # local checkpoint (safetensors or plain tensors)
               wbits:int=4, # weight bits, 2-8 or 32
@@ -176,14 +178,16 @@ def _info(run:Path=None # folder of a run, to describe that instead
     from synq_nb.zoo import SOURCES, ZOO
     device = torch.device(default_device())
     with autocast(device): bf16 = 'on' if torch.is_autocast_enabled(device.type) else 'off'
-    print(f'synq_nb {__version__}, torch {torch.__version__}, device {device}, {torch.get_num_threads()} threads, bfloat16 {bf16}')
+    print(f'synq_nb {__version__}, torch {torch.__version__}, device {device},',
+          f'{torch.get_num_threads()} threads, bfloat16 {bf16}')
     print('models:', ', '.join([*ZOO, *(f'{source}:NAME' for source in SOURCES), 'module:function']))
     print('recipes:', ', '.join(RECIPES))
     print('formats:', ', '.join(FORMATS))
 
 # %% ../nbs/15_cli.ipynb #2c1bda70
 _COMMANDS = dict(demo=_demo, quantize=_quantize, eval=_eval, export=_export, info=_info)
-_USAGE = '\n'.join(['usage: synq COMMAND [options]', '', *(f'  {name:<10} {f.__doc__}' for name,f in _COMMANDS.items()), '',
+_LIST = [f'  {name:<10} {f.__doc__}' for name,f in _COMMANDS.items()]
+_USAGE = '\n'.join(['usage: synq COMMAND [options]', '', *_LIST, '',
                     'synq COMMAND --help lists the options, synq --version says which version this is'])
 _FORESEEN = ValueError, OSError, RuntimeError, ArithmeticError
 
@@ -192,7 +196,8 @@ def _say(text): print(f'synq: {text}', file=sys.stderr)
 def _sentence(error):
     "An error as one line, without what fastai puts before it"
     text = ' '.join(str(error).split(':\n\t')[-1].split())
-    return text if isinstance(error, _FORESEEN) and text else f'{type(error).__name__}: {text} (SYNQ_DEBUG=1 shows where)'
+    if isinstance(error, _FORESEEN) and text: return text
+    return f'{type(error).__name__}: {text} (SYNQ_DEBUG=1 shows where)'
 
 def _run(command, args):
     "Run one command; its exit status"

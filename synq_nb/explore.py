@@ -200,7 +200,7 @@ def explore_difficulty(teacher:nn.Module, # float classifier, left as it is
                        x:torch.Tensor, # (N, C, H, W) synthetic images, as the student sees them
                        y:torch.Tensor, # (N,) their labels
                        tau:float=.5 # first picture: threshold on difficulty, 0–1
-                      )->Explorer: # shows mask (N,) of soft images, error rates 0–1 by side, and shown: mask of the tiles
+                      )->Explorer: # shows mask (N,) of soft images, error rates by side, and shown: mask of the tiles
     "τ against the images it deprives of their label, and the error rates on both sides"
     x,y,logits = x.detach().float().cpu(),y.cpu(),in_batches(teacher, x)
     d,wrong = difficulty(logits, y),logits.argmax(1)!=y

@@ -58,11 +58,12 @@ def style():
     "Set up figures as everywhere in this project; in a notebook, describe each in its alt text"
     import matplotlib as mpl
     from cycler import cycler
+    from matplotlib.figure import Figure
     mpl.rcParams.update(STYLE | {'axes.prop_cycle': cycler(color=COLORS)})
     if not in_notebook(): return
     from IPython import get_ipython
     formatter = get_ipython().display_formatter.formatters['image/png']
-    formatter.for_type(mpl.figure.Figure, _described_png)
+    formatter.for_type(Figure, _described_png)
 
 # %% ../nbs/01_figures.ipynb #614804bf
 def to_unit(im # (C, H, W) tensor of any range, on any device

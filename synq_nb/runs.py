@@ -272,9 +272,10 @@ def _layer_rows(model):
 def _facts(learn):
     "What the record says of a finished learner"
     key,ds = learn.checkpoint.key,learn.dls.train_ds
-    ideas = {'low-pass filter': key['cutoff']} | {term.label or type(term).__name__: term.weight for term in learn.loss_terms}
+    weights = {term.label or type(term).__name__: term.weight for term in learn.loss_terms}
+    ideas = {k:v for k,v in ({'low-pass filter': key['cutoff']} | weights).items() if v}
     settings = {'protocol': key['quantization']['protocol'], 'synthetic images': len(ds)+len(learn.dls.valid_ds),
-                'fine-tuning steps': len(learn.curve)*len(learn.dls.train), 'ideas': {k:v for k,v in ideas.items() if v},
+                'fine-tuning steps': len(learn.curve)*len(learn.dls.train), 'ideas': ideas,
                 'synthesis': {k:v for k,v in ds.meta.items() if k not in ('log', 'shape')}, 'fine-tuning': key}
     modules = [sys.modules[name] for name in ('torch', 'torchvision', 'fastai') if name in sys.modules]
     versions = {m.__name__: m.__version__ for m in modules} | {'synq_nb': __version__, 'python': sys.version.split()[0]}
@@ -306,7 +307,7 @@ pre { background: var(--card); padding: 10px 12px; white-space: pre-wrap; overfl
 '''
 
 # %% ../nbs/14_runs.ipynb #052e8e0e
-_FLAGS = 'n', 'iters', 'epochs', 'lr', 'cutoff', 'cam', 'ce', 'features'  # `synq quantize` has a flag of their own for them
+_FLAGS = 'n', 'iters', 'epochs', 'lr', 'cutoff', 'cam', 'ce', 'features'  # settings with a flag of their own
 
 def _text(value):
     "A value as it is typed after a flag"
@@ -351,8 +352,8 @@ def _result(record):
     else: yield P('Accuracy was not measured, because that takes labelled images: '
                   'synq eval RUN --data IMAGES adds it here.')
     if final := record.get('final'):
-        yield P(f"On held-out synthetic images the student decides as its teacher in {final['agreement']:.1%} of cases; "
-                f"KL {final['valid_loss']:.4f} nats.")
+        yield P(f"On held-out synthetic images the student decides as its teacher in {final['agreement']:.1%} of "
+                f"cases; KL {final['valid_loss']:.4f} nats.")
 
 def _inputs(record):
     "The options and settings of the run"
@@ -512,7 +513,8 @@ def measure_file(path, # of one of `FORMATS`
     "Measure a single file, which says itself how its images are normalised"
     path = Path(path)
     known = {Path(fmt.filename).suffix: fmt for fmt in FORMATS.values()}
-    if path.suffix not in known: raise ValueError(f"{path}: expected the folder of a run, or a file ending in {', '.join(known)}")
+    if path.suffix not in known:
+        raise ValueError(f"{path}: expected the folder of a run, or a file ending in {', '.join(known)}")
     classifier,card = known[path.suffix].read(path, model)
     if card.size is None: raise ValueError(f"{path} does not say which input size it takes")
     with torch.no_grad(): n_out = classifier(torch.zeros(2, len(card.mean), *card.size)).shape[1]
@@ -572,7 +574,8 @@ def export_file(source, # folder of a finished run, or its packed file
     to = Path(to or packed.parent/fmt.filename)
     foreign = options.keys()-signature(fmt.write).parameters.keys()
     if foreign: raise ValueError(f"{', '.join(foreign)}: the format {format} has no such option")
-    if to.suffix!=Path(fmt.filename).suffix: raise ValueError(f"{to}: expected a name ending in {Path(fmt.filename).suffix}")
+    if to.suffix!=Path(fmt.filename).suffix:
+        raise ValueError(f"{to}: expected a name ending in {Path(fmt.filename).suffix}")
     if (to.parent/'run.json').is_file() and to.name!=fmt.filename:
         raise ValueError(f"{to} would lie among the files of a run: choose another place, or the name {fmt.filename}")
     integers,card = FORMATS['packed'].read(packed, model)

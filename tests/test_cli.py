@@ -101,12 +101,13 @@ def test_bad_input_is_one_line(weights, tmp_path, synq):
     torch.save(DigitsNet(), pickled)
     save_file(CifarResNet().state_dict(), tmp_path/'r20.safetensors')
     (tmp_path/'own.onnx').mkdir()
+    other = [*'quantize --model torchvision:resnet18 --size 32 --out'.split(), out, '--weights', weights]
     cases = [(('eval', tmp_path/'nothing'), 'no run at'), (('eval', tmp_path/'own.onnx'), 'no run at'),
              (('eval', tmp_path/'no.onnx'), 'no file at'), (('eval', tmp_path/'no.tflite'), 'ending in .onnx'),
              (('quantise',), 'no command'), (quantize_args(pickled, out), 'plain tensors'),
              (quantize_args(tmp_path/'r20.safetensors', out), 'missing: body.0.weight'),
              (('quantize', '--model', 'resnet21', '--out', out), 'expected one of'),
-             ('quantize --model torchvision:resnet18 --size 32 --weights'.split()+[weights, '--out', out], 'does not fit')]
+             (other, 'does not fit')]
     for args,text in cases:
         code,_,err = synq(*args)
         assert code==2 and text in err and err.count('\n')==1, (args, err)

@@ -51,8 +51,11 @@ def lab(tmp_path_factory):
             try: os.killpg(p.pid, sig); p.wait(30)
             except (ProcessLookupError, subprocess.TimeoutExpired): pass
 
-FIRST_PICTURE = """imgs => imgs.filter(i => i.naturalWidth).slice(0, 1).map(i => { let c = document.createElement('canvas');
-    [c.width, c.height] = [i.naturalWidth, i.naturalHeight]; c.getContext('2d').drawImage(i, 0, 0); return c.toDataURL() })"""
+FIRST_PICTURE = """imgs => imgs.filter(i => i.naturalWidth).slice(0, 1).map(i => {
+    let c = document.createElement('canvas');
+    [c.width, c.height] = [i.naturalWidth, i.naturalHeight];
+    c.getContext('2d').drawImage(i, 0, 0);
+    return c.toDataURL() })"""
 
 @pytest.fixture(scope='module')
 def ran(lab, browser, artefacts):

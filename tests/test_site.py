@@ -52,7 +52,8 @@ def test_cells_are_shown_as_nbdev_shows_them(site):
 def test_every_tutorial_can_be_run_elsewhere():
     text = (NBS/'tutorials/index.ipynb').read_text()
     for p in TUTORIALS:
-        for link in (f'main/nbs/tutorials/{p.name}', f'labpath=nbs/tutorials/{p.name}'): assert text.count(link)==1, link
+        for link in (f'main/nbs/tutorials/{p.name}', f'labpath=nbs/tutorials/{p.name}'):
+            assert text.count(link)==1, link
 
 def test_social_card():
     png = (NBS/'social-card.png').read_bytes()

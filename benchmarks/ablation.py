@@ -8,9 +8,12 @@ from fastcore.script import call_parse
 from bench import run_all
 from sweeps import IMAGES
 
-BASE = dict(paper=dict(IMAGES, subset=2304, epochs=4, bs=16, cutoff=.25, lr=3e-4, schedule='cycle', observe=1, cam=50., ce=.5, features=0., promote=0.),
-            best=dict(subset=2304, epochs=8, bs=64, cam=50., ce=.1, features=0.))
-OFF = [dict(o for o,keep in zip((('cutoff', 0), ('cam', 0), ('ce', 0)), on) if not keep) for on in product((0, 1), repeat=3)]
+PAPER = dict(IMAGES, subset=2304, epochs=4, bs=16, cutoff=.25, lr=3e-4, schedule='cycle', observe=1, cam=50., ce=.5,
+             features=0., promote=0.)
+BASE = dict(paper=PAPER, best=dict(subset=2304, epochs=8, bs=64, cam=50., ce=.1, features=0.))
+IDEAS = 'cutoff', 'cam', 'ce'
+OFF = [{idea: 0 for idea,keep in zip(IDEAS, on) if not keep} for on in product((0, 1), repeat=3)]
+NOISE = 'gaussian', 'speckle', 'salt', 'uniform'
 
 @call_parse
 def main(weights:str=None, # checkpoint of the teacher
@@ -23,6 +26,8 @@ def main(weights:str=None, # checkpoint of the teacher
     "Leave ideas out, damage the images"
     specs = []
     for p in protocols.split():
-        if 'ideas' in part: specs += [dict(recipe=p, changes=BASE[p]|o, seed=int(s), ablation=True) for o in OFF for s in seeds.split()]
-        if 'noise' in part and p=='paper': specs += [dict(recipe=p, changes=BASE[p]|dict(noise=k)|o, seed=0) for k in ('gaussian', 'speckle', 'salt', 'uniform') for o in (OFF[0], OFF[-1])]
+        for off,seed in product(OFF if 'ideas' in part else [], map(int, seeds.split())):
+            specs.append(dict(recipe=p, changes=BASE[p]|off, seed=seed, ablation=True))
+        for kind,off in product(NOISE if 'noise' in part and p=='paper' else [], (OFF[0], OFF[-1])):
+            specs.append(dict(recipe=p, changes=BASE[p]|dict(noise=kind)|off, seed=0))
     run_all([dict(s, wbits=3, abits=3) for s in specs], 'ablation', weights, cache, data=data)

@@ -25,7 +25,9 @@ def main(weights:str=None, # checkpoint of the teacher
          out:str=None # result file
         ):
     "Measure accuracy over seeds"
-    bits = lambda s: [dict(wbits=int(b[0]), abits=int(b[1])) for b in s.split()]
-    specs = [b|dict(recipe='best') for b in bits(best)] + [b|dict(recipe='paper', changes=PAPER|dict(epochs=paper_epochs)) for b in bits(paper)]
+    def bits(s): return [dict(wbits=int(b[0]), abits=int(b[1])) for b in s.split()]
+    specs = [b|dict(recipe='best') for b in bits(best)]
+    specs += [b|dict(recipe='paper', changes=PAPER|dict(epochs=paper_epochs)) for b in bits(paper)]
     if real: specs += [b|dict(recipe='best', images=real, changes=dict(subset=4608)) for b in bits(real_bits)]
-    run_all([dict(s, seed=int(k)) for s in specs for k in seeds.split()], 'cifar10', weights, cache, out, model=model, data=data)
+    specs = [dict(s, seed=int(k)) for s in specs for k in seeds.split()]
+    run_all(specs, 'cifar10', weights, cache, out, model=model, data=data)

@@ -2,26 +2,49 @@
 
     python benchmarks/deploy.py --weights resnet20.safetensors --data test.npz
 
-Writes benchmarks/results/deploy.json, one row per network, bit-widths and seed; finished rows, images and epochs are kept. `same` counts the images
-on which ONNX Runtime and the packed model decide alike, `same_student` those on which the packed model and the fake-quantised
-student do, `same_noise` those on which the student decides alike after noise of 0.001 (of the normalised input) on its image.
-Latencies are medians of sessions with one thread that take turns."""
+Writes benchmarks/results/deploy.json, one row per network, bit-widths and seed; finished rows, images and epochs are
+kept. `same` counts the images on which ONNX Runtime and the packed model decide alike, `same_student` those on which
+the packed model and the fake-quantised student do, `same_noise` those on which the student decides alike after noise of
+0.001 (of the normalised input) on its image. Latencies are medians of sessions with one thread that take turns."""
 import logging, tempfile
 from fastcore.script import call_parse
 from bench import *
-from synq_nb.synthesize import save_atomic
+
+def correct(logits, y): return (logits.argmax(1)==y).sum().item()
+def alike(a, b): return correct(a, b.argmax(1))
+def operators(file, names): return {k:v for k,v in optimized_ops(file).items() if k in names}
 
 def files_row(spec, teacher, learn, test, folder):
     "Convert, pack and export a student, and measure the files"
-    x,y = test.tensors; xs = calibration_images(learn); student = learn.model.cpu().eval(); entry = ZOO[spec['model']]
-    m = convert(student, xs); packed,file,floats,state = (Path(folder)/n for n in ('packed.safetensors', 'm.onnx', 'float.onnx', 'float.safetensors'))
-    pack(m, packed, spec['model']); export_onnx(m, file, xs[:32], labels=entry.labels); export_onnx(teacher, floats, xs[:32]); save_atomic(teacher.state_dict(), state, {})
+    (x,y),seen,card = test.tensors,learn.seen(256),ZOO[spec['model']]
+    folder,student = Path(folder),learn.model.cpu().eval()
+    state,packed,floats,file = (folder/n for n in ('float.safetensors', 'packed.safetensors', 'float.onnx', 'm.onnx'))
+    model = convert(student, seen)
+    pack(model, packed, spec['model'])
+    export_onnx(model, file, seen[:32], labels=card.labels)
+    export_onnx(teacher, floats, seen[:32])
+    save_tensors(teacher.state_dict(), state, {})
     noisy = x+1e-3*torch.randn(x.shape, generator=torch.Generator().manual_seed(0))
-    with torch.no_grad(): s,q,o,z = student(x),load_quantized(packed)(x),OnnxClassifier(file)(x),student(noisy)
-    same = lambda a,b: (a.argmax(1)==b.argmax(1)).sum().item(); count = lambda l: (l.argmax(1)==y).sum().item(); ops = lambda f,names: {k:v for k,v in optimized_ops(f).items() if k in names}
-    return dict(spec, n=len(y), teacher_k=evaluate(teacher, test).k, k_student=count(s), k_noise=count(z), k_packed=count(q), k=count(o), same=same(o, q), same_student=same(s, q), same_noise=same(s, z),
-                max_diff=(o-q).abs().max().item(), max_logit=q.abs().max().item(), bytes={f.stem+f.suffix: f.stat().st_size for f in (state, packed, floats, file)},
-                integer_ops=ops(file, INTEGER_OPS), float_ops=[list(r) for r in float_layers(file)], ms={b: latency({'float': floats, 'integer': file}, x[:b]) for b in (1, 32)}, versions=VERSIONS)
+    back = load_packed(packed, card.build())
+    with torch.no_grad(): s,q,o,z = student(x),back(x),OnnxClassifier(file)(x),student(noisy)
+    return dict(spec, n=len(y), teacher_k=evaluate(teacher, test).k, k_student=correct(s, y), k_noise=correct(z, y),
+                k_packed=correct(q, y), k=correct(o, y), same=alike(o, q), same_student=alike(s, q),
+                same_noise=alike(s, z), max_diff=(o-q).abs().max().item(), max_logit=q.abs().max().item(),
+                bytes={f.name: f.stat().st_size for f in (state, packed, floats, file)},
+                integer_ops=operators(file, INTEGER_OPS), float_ops=float_layers(file).values.tolist(),
+                ms={b: latency({'float': floats, 'integer': file}, x[:b]) for b in (1, 32)}, versions=VERSIONS,
+                images_hash=fingerprint({'x': learn.dls.train_ds.x})[:16], **machine())
+
+def student_of(spec, teacher, cache):
+    "A student by the default recipe, from images and epochs that are kept"
+    card,quant = ZOO[spec['model']],QuantSpec(spec['wbits'], spec['abits'])
+    recipe = choose_recipe('auto', quant).changed(flip=card.flip, size=card.size[0])
+    images,_ = cached_images(teacher, recipe.images, spec['seed'], cache)
+    key = json.dumps([spec, images.meta['teacher'], len(images)], sort_keys=True)
+    done = Path(cache)/f'finetune_{hashlib.sha256(key.encode()).hexdigest()[:12]}.pt'
+    learn = synq_learner(teacher, images, quant, seed=spec['seed'], path=done, **recipe.learner)
+    fit_learner(learn, progress=False, **recipe.fit)
+    return learn
 
 @call_parse
 def main(weights:str=None, # checkpoint of the CIFAR teacher
@@ -35,16 +58,18 @@ def main(weights:str=None, # checkpoint of the CIFAR teacher
     "Measure the files of students, default recipe"
     import onnxruntime
     VERSIONS['onnxruntime'] = onnxruntime.__version__
-    logging.disable(logging.WARNING); torch.set_num_threads(1)
-    out = Path(out or RESULTS/'deploy.json'); rows = json.loads(out.read_text())['rows'] if out.exists() else []
-    for spec in [dict(model=m, wbits=int(b[0]), abits=int(b[1]), seed=int(s)) for m in models.split() for s in seeds.split() for b in bits.split()]:
+    logging.disable(logging.WARNING)
+    torch.set_num_threads(1)
+    out = Path(out or RESULTS/'deploy.json')
+    rows = json.loads(out.read_text())['rows'] if out.exists() else []
+    specs = [dict(model=m, wbits=int(b[0]), abits=int(b[1]), seed=int(s))
+             for m in models.split() for s in seeds.split() for b in bits.split()]
+    for spec in specs:
         if any(all(r[k]==v for k,v in spec.items()) for r in rows): continue
-        entry = ZOO[spec['model']]; teacher = load_model(spec['model'], None if spec['model']=='digits' else weights)
-        synth,args,fit = recipe_args('auto', spec['wbits'], spec['abits'], flip=entry.flip)
-        ds,_ = cached_images(teacher, synth|dict(size=entry.size), spec['seed'], cache)
-        done = Path(cache)/f"finetune_{hashlib.sha256(json.dumps([spec, args, fit, ds.meta['teacher'], len(ds)], sort_keys=True, default=str).encode()).hexdigest()[:12]}.pt"
-        learn = synq_learner(teacher, ds, spec['wbits'], spec['abits'], seed=spec['seed'], path=done, **args)
-        fit_learner(learn, progress=False, **fit)
-        test = digits_data()[1] if spec['model']=='digits' else load_images(data)
-        with tempfile.TemporaryDirectory() as d: rows.append(files_row(spec, teacher, learn, test, d))
-        write_json(out, dict(rows=rows)); print({k:rows[-1][k] for k in (*spec, 'k_student', 'k', 'same', 'same_student')}, flush=True)
+        digits = spec['model']=='digits'
+        teacher = load_model(spec['model'], None if digits else weights)
+        learn = student_of(spec, teacher, cache)
+        test = ZOO['digits'].test_data() if digits else load_images(data)
+        with tempfile.TemporaryDirectory() as folder: rows.append(files_row(spec, teacher, learn, test, folder))
+        write_json(out, dict(rows=rows))
+        print({k:rows[-1][k] for k in (*spec, 'k_student', 'k', 'same', 'same_student')}, flush=True)

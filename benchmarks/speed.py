@@ -11,7 +11,7 @@ from fastcore.script import call_parse
 from fastai.torch_core import default_device
 import textbook
 from bench import *
-from synq_nb.synthesize import _Batch
+from synq_nb.synthesize import TERMS, SynthesisBatch, SynthesisJob, SpectrumCanvas
 
 class Clock(Callback):
     "Wall-clock seconds of each training batch, data and transforms included"
@@ -25,13 +25,15 @@ class Clock(Callback):
         self.last = now
 
 def timed(f):
-    start = time.perf_counter(); f()
+    start = time.perf_counter()
+    f()
     if torch.cuda.is_available(): torch.cuda.synchronize()
     return time.perf_counter()-start
 
 def dataset(teacher, n):
     g = torch.Generator().manual_seed(0)
-    return SyntheticDataset(torch.randn(n, 3, 40, 40, generator=g).half(), torch.arange(n)%10, dict(shape=(3,32,32), n_out=10, flip=True, teacher=teacher_hash(teacher), log=[]))
+    meta = dict(shape=(3,32,32), n_out=10, flip=True, teacher=teacher_hash(teacher), log=[])
+    return SyntheticDataset(torch.randn(n, 3, 40, 40, generator=g).half(), torch.arange(n)%10, meta)
 
 def fit(learn, epochs=1):
     clock = Clock()
@@ -41,50 +43,67 @@ def fit(learn, epochs=1):
 def in_turn(rounds, ours, reference):
     "Median seconds of each, measured in turn"
     a,b = [],[]
-    for _ in range(rounds): a += ours(); b += reference()
+    for _ in range(rounds):
+        a += ours()
+        b += reference()
     return statistics.median(a),statistics.median(b)
 
-PLAIN = dict(cutoff=None, cam=0, ce=0, features=0)
-IDEAS = dict(features=0)
+PLAIN = dict(cutoff=None, terms={})
+IDEAS = dict(terms=dict(cam=50., ce=.1))
 
 def finetune(teacher, batch, steps, rounds):
     "All three ideas, ours and textbook"
-    ds = dataset(teacher, int((steps+1)*batch*1.15)); learn = synq_learner(teacher, ds, 3, 3, bs=batch, **IDEAS)
+    ds = dataset(teacher, int((steps+1)*batch*1.15))
+    learn = synq_learner(teacher, ds, 3, 3, bs=batch, **IDEAS)
     student,t,device = copy.deepcopy(learn.model),copy.deepcopy(teacher),learn.dls.device
     t.to(device).requires_grad_(True)
     opt = torch.optim.Adam(student.parameters(), 1e-5)
     x,y = ds.images()[:batch].to(device),ds.y[:batch].to(device)
     fit(learn)
-    return in_turn(rounds, lambda: fit(learn), lambda: [timed(lambda: textbook.finetune_step(student, t, 'layer3', x, y, opt)) for _ in range(max(2, steps//2))])
+    def book(): return timed(lambda: textbook.finetune_step(student, t, 'layer3', x, y, opt))
+    return in_turn(rounds, lambda: fit(learn), lambda: [book() for _ in range(max(2, steps//2))])
 
 def overhead(teacher, batch, steps, rounds, ideas=IDEAS):
     "Plain KL and all three ideas, both ours"
     ds = dataset(teacher, int((steps+1)*batch*1.15))
     plain,full = (synq_learner(teacher, ds, 3, 3, bs=batch, **o) for o in (PLAIN, ideas))
-    fit(plain); fit(full)
+    fit(plain)
+    fit(full)
     return in_turn(rounds, lambda: fit(full), lambda: fit(plain))
 
 def synthesis(teacher, batch, rounds):
-    device = default_device()
-    o = dict(seed=0, batch_size=batch, margin=4, power=1., lr=.25, iters=50, flip=True, alpha=1., beta=.1, gamma=.5)
-    frozen = copy.deepcopy(teacher).to(device).requires_grad_(False)
-    ours = _Batch(0, batch, (3,32,32), 10, o, device)
-    book = textbook.Synthesis(copy.deepcopy(teacher).to(device).requires_grad_(True), torch.randn(batch, 3, 32, 32, device=device), torch.arange(batch, device=device)%10)
-    with BNMatch(frozen) as bn:
-        for _ in range(2): ours.step(1, frozen, bn); book.step()
-        return in_turn(rounds, lambda: [timed(lambda: ours.step(1, frozen, bn))], lambda: [timed(book.step)])
+    device = torch.device(default_device())
+    frozen = copy.deepcopy(teacher).to(device, memory_format=torch.channels_last).requires_grad_(False)
+    job = SynthesisJob(frozen, (3,32,32), 10, iters=50, device=device)
+    terms,y = make_terms({'bn': 1., 'hard': .1}, TERMS),torch.arange(batch)%10
+    for term in terms.values(): term.begin(job)
+    ours = SynthesisBatch(job, 0, y, SpectrumCanvas, terms)
+    loose = copy.deepcopy(teacher).to(device).requires_grad_(True)
+    book = textbook.Synthesis(loose, torch.randn(batch, 3, 32, 32, device=device), y.to(device))
+    with terms['bn'].watch():
+        for _ in range(2):
+            ours.step(1)
+            book.step()
+        return in_turn(rounds, lambda: [timed(lambda: ours.step(1))], lambda: [timed(book.step)])
+
+def resident():
+    "Memory of this process in MiB"
+    statm = Path('/proc/self/statm')
+    if not statm.exists(): return float('nan')
+    return int(statm.read_text().split()[1])*resource.getpagesize()/2**20
+
+class Memory(Callback):
+    "Memory after each epoch"
+    def before_fit(self): self.mib = []
+    def after_epoch(self): self.mib.append(resident())
 
 def steady(teacher, batch, steps):
     "Steps around number 1,000 against those around number 10, and memory"
     learn = synq_learner(teacher, dataset(teacher, 12*batch), 3, 3, bs=batch)
-    rss = lambda: int(Path('/proc/self/statm').read_text().split()[1])*resource.getpagesize()/2**20 if Path('/proc/self/statm').exists() else float('nan')
-    memory = []
-    class Memory(Callback):
-        def after_epoch(self): memory.append(rss())
-    learn.add_cb(Memory())
+    learn.add_cb(memory := Memory())
     times = fit(learn, steps//len(learn.dls.train))
     k = max(10, len(times)//20)
-    return statistics.median(times[-k:]),statistics.median(times[5:5+k]),memory[1],memory[-1]
+    return statistics.median(times[-k:]),statistics.median(times[5:5+k]),memory.mib[1],memory.mib[-1]
 
 @call_parse
 def main(steps:int=6, # steps per turn
@@ -98,14 +117,17 @@ def main(steps:int=6, # steps per turn
     if threads: torch.set_num_threads(threads)
     teacher,rows = load_model(model, trained=False),[]
     def add(what, batch, ours, ref, **more):
-        rows.append(dict(what=what, batch=batch, ours_s=round(ours, 4), reference_s=round(ref, 4), ratio=round(ref/ours, 3), model=model, threads=torch.get_num_threads(),
-                         cores=os.cpu_count(), device=str(default_device()), versions=VERSIONS, **more))
-        print(rows[-1]['what'], batch, rows[-1]['ours_s'], rows[-1]['reference_s'], rows[-1]['ratio'], more, flush=True)
+        row = dict(what=what, batch=batch, ours_s=round(ours, 4), reference_s=round(ref, 4), ratio=round(ref/ours, 3))
+        print(*row.values(), more, flush=True)
+        rows.append(row | dict(model=model, threads=torch.get_num_threads(), cores=os.cpu_count(),
+                               device=str(default_device()), versions=VERSIONS, **machine(), **more))
         write_json(Path(out), dict(rows=rows))
     for b in (64, 256): add('fine-tuning step, three ideas, against textbook', b, *finetune(teacher, b, steps, rounds))
     add('synthesis step, against textbook', 256, *synthesis(teacher, 256, 2*rounds))
-    for b in (64, 256): add('fine-tuning step, three ideas, against plain KL', b, *overhead(teacher, b, steps, 2*rounds))
-    add('fine-tuning step, three ideas and feature alignment, against plain KL', 256, *overhead(teacher, 256, steps, rounds, {}))
+    plain = 'fine-tuning step, three ideas, against plain KL'
+    for b in (64, 256): add(plain, b, *overhead(teacher, b, steps, 2*rounds))
+    plain = 'fine-tuning step, three ideas and feature alignment, against plain KL'
+    add(plain, 256, *overhead(teacher, 256, steps, rounds, {}))
     if long:
         late,early,m0,m1 = steady(teacher, 16, long)
         add(f'step {long}, against step 10', 16, late, early, mib_early=round(m0), mib_late=round(m1))

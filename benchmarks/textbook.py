@@ -1,7 +1,8 @@
 """SynQ as one would write it from the paper: clear, correct, and slow. `speed.py` measures the library against it.
 
 The student is the library's own, so the difference is in the loop: complex FFT of every batch, teacher with gradients,
-a forward and a full backward of its own for each network's Grad-CAM map, reductions for BatchNorm statistics, float32."""
+a forward and a full backward of its own for each network's Grad-CAM map, reductions for BatchNorm statistics, and
+float32."""
 import torch, torch.nn as nn, torch.nn.functional as F
 
 def lowpass(x, cutoff):
@@ -12,8 +13,12 @@ def lowpass(x, cutoff):
 
 def gradcam(model, layer, x, y):
     kept = {}
-    hook = model.get_submodule(layer).register_forward_hook(lambda m,i,o: (o.retain_grad(), kept.update(A=o)) and None)
-    logits = model(x); hook.remove()
+    def keep(module, args, out):
+        out.retain_grad()
+        kept['A'] = out
+    hook = model.get_submodule(layer).register_forward_hook(keep)
+    logits = model(x)
+    hook.remove()
     grads = {p: p.grad for p in model.parameters()}
     logits.gather(1, y[:,None]).sum().backward(retain_graph=True)  # through the whole network
     for p,g in grads.items(): p.grad = g
@@ -41,7 +46,8 @@ class Synthesis:
             if isinstance(m, nn.BatchNorm2d): m.register_forward_hook(self.collect)
     def collect(self, m, inp, out):
         x = inp[0]
-        self.stats.append((x.mean((0,2,3))-m.running_mean).pow(2).sum()+(x.var((0,2,3), correction=0).sqrt()-m.running_var.sqrt()).pow(2).sum())
+        std = x.var((0,2,3), correction=0).sqrt()
+        self.stats.append((x.mean((0,2,3))-m.running_mean).pow(2).sum()+(std-m.running_var.sqrt()).pow(2).sum())
     def step(self, beta=.1, gamma=.5):
         self.stats = []
         ce = F.cross_entropy(self.teacher(self.x), self.y, reduction='none')

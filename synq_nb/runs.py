@@ -90,42 +90,49 @@ class Run:
             repr(run)
             return run
 
-    @classmethod
-    def open(cls,
-             folder, # to be made, or of a run to be continued
-             options:dict # everything that decides the result, as JSON values
-            )->'Run':
-        "Start or continue a run; raises `ValueError` if the folder holds another one"
-        folder,options = Path(folder),json.loads(json.dumps(options))
-        if (folder/'run.json').is_file():
-            run = cls.load(folder)
-            differ = [k for k in options if k!='weights' and run.options.get(k)!=options[k]]
-            if not differ: return run._continue()
-            if run._worked():
-                was = ', '.join(f'{k} {json.dumps(run.options.get(k))}' for k in differ)
-                raise ValueError(f"{folder} holds another run ({was}): choose another --out, or delete that folder")
-        elif folder.exists() and not all(_TMP.fullmatch(p.name) for p in folder.iterdir()):
-            raise ValueError(f"{folder} is not empty and holds no run: choose another --out")
-        folder.mkdir(parents=True, exist_ok=True)
-        run = cls(folder, dict(options=options, finished=False, seconds={}))
-        run.save()
-        return run._continue()
 
-    def _worked(self):
-        "Whether anything would be lost if the record was replaced"
-        return self.record['finished'] or any(self.parts.glob('[!.]*')) or any(self.folder.glob('[!.]*.safetensors'))
+# %% ../nbs/14_runs.ipynb #b7e2d9a4
+@patch(cls_method=True)
+def open(cls:Run,
+         folder, # to be made, or of a run to be continued
+         options:dict # everything that decides the result, as JSON values
+        )->'Run':
+    "Start or continue a run; raises `ValueError` if the folder holds another one"
+    folder,options = Path(folder),json.loads(json.dumps(options))
+    if (folder/'run.json').is_file():
+        run = cls.load(folder)
+        differ = [k for k in options if k!='weights' and run.options.get(k)!=options[k]]
+        if not differ: return run._continue()
+        if run._worked():
+            was = ', '.join(f'{k} {json.dumps(run.options.get(k))}' for k in differ)
+            raise ValueError(f"{folder} holds another run ({was}): choose another --out, or delete that folder")
+    elif folder.exists() and not all(_TMP.fullmatch(p.name) for p in folder.iterdir()):
+        raise ValueError(f"{folder} is not empty and holds no run: choose another --out")
+    folder.mkdir(parents=True, exist_ok=True)
+    run = cls(folder, dict(options=options, finished=False, seconds={}))
+    run.save()
+    return run._continue()
 
-    def _discard(self):
-        "Remove a folder in which nothing was done"
-        if self._worked(): return
-        (self.folder/'run.json').unlink(missing_ok=True)
-        for folder in (self.parts, self.folder):
-            if folder.is_dir() and not any(folder.iterdir()): folder.rmdir()
 
-    def _continue(self):
-        _remove_leftovers(self.folder)
-        if self.record['finished']: (self.parts/'finetune.pt').unlink(missing_ok=True)
-        return self
+# %% ../nbs/14_runs.ipynb #c5d8e1f6
+@patch
+def _worked(self:Run):
+    "Whether anything would be lost if the record was replaced"
+    return self.record['finished'] or any(self.parts.glob('[!.]*')) or any(self.folder.glob('[!.]*.safetensors'))
+
+@patch
+def _discard(self:Run):
+    "Remove a folder in which nothing was done"
+    if self._worked(): return
+    (self.folder/'run.json').unlink(missing_ok=True)
+    for folder in (self.parts, self.folder):
+        if folder.is_dir() and not any(folder.iterdir()): folder.rmdir()
+
+@patch
+def _continue(self:Run):
+    _remove_leftovers(self.folder)
+    if self.record['finished']: (self.parts/'finetune.pt').unlink(missing_ok=True)
+    return self
 
 # %% ../nbs/14_runs.ipynb #bfd6c6ca
 def run_options(card:ModelCard, # of the model

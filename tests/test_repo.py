@@ -17,10 +17,18 @@ def test_readme_commands_are_one_line_each():
     assert sum('tests/all.sh' in l and l.startswith('python3 -m venv') for l in lines)==1
 
 def test_requirements_come_from_settings():
-    cfg = ConfigParser(delimiters='='); cfg.read(ROOT/'settings.ini')
+    cfg = ConfigParser(delimiters='=')
+    cfg.read(ROOT/'settings.ini')
     names = {r.split('>')[0] for r in cfg['DEFAULT']['requirements'].split()}
     assert names <= {r.split('>')[0].split(';')[0].strip() for r in requires('synq_nb')}
     assert version('synq_nb')==synq_nb.__version__
+
+def test_lower_bounds_are_those_that_were_tested():
+    "Every requirement has a lower bound, and .ci/lowest.txt installs exactly these"
+    cfg = ConfigParser(delimiters='=')
+    cfg.read(ROOT/'settings.ini')
+    bounds = dict(r.split('>=') for r in cfg['DEFAULT']['requirements'].split())
+    assert bounds==dict(r.split('==') for r in (ROOT/'.ci/lowest.txt').read_text().split())
 
 def test_notebooks_are_small():
     sizes = {p.name: p.stat().st_size/1e6 for p in ROOT.glob('nbs/**/*.ipynb')}

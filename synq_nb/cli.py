@@ -194,9 +194,8 @@ _FORESEEN = ValueError, OSError, RuntimeError, ArithmeticError
 def _say(text): print(f'synq: {text}', file=sys.stderr)
 
 def _sentence(error):
-    "An error as one line, without what fastai puts before it, and without control characters from a file"
+    "An error as one line, without what fastai puts before it"
     text = ' '.join(str(error).split(':\n\t')[-1].split())
-    text = ''.join(letter if letter.isprintable() else '?' for letter in text)
     if isinstance(error, _FORESEEN) and text: return text
     return f'{type(error).__name__}: {text} (SYNQ_DEBUG=1 shows where)'
 

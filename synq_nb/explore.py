@@ -7,13 +7,12 @@ Docs: https://synq-nb.github.io/synq_nb/explore.html.md"""
 # %% auto #0
 __all__ = ['Explorer', 'slider', 'explore_quantizer', 'explore_filter', 'explore_cam', 'explore_difficulty', 'Dashboard']
 
-# %% ../nbs/13_explore.ipynb #f8e66ad5
+# %% ../nbs/13_explore.ipynb #cfec7005
 import base64, time
 import numpy as np, torch, torch.nn as nn, torch.nn.functional as F
 from fastai.callback.core import Callback
 from fastai.learner import Recorder
 from fastcore.basics import patch, store_attr
-from matplotlib.figure import Figure
 from .core import in_batches, spatial_stages
 from .figures import COLORS, describe, in_notebook, to_png, to_unit
 from .quantize import METHODS, WeightQuantizer, act_quantizers, quantizable, sqnr
@@ -22,7 +21,7 @@ from .distill import LossTerm
 from .cam import cam_loss, model_maps
 from .difficulty import SoftLabels, difficulty, plot_difficulty
 
-# %% ../nbs/13_explore.ipynb #d8edfba7
+# %% ../nbs/13_explore.ipynb #c72ab43f
 class Explorer:
     "Widgets whose values decide what `draw(fig, **values)` draws; a still picture where there is no kernel"
     def __init__(self,
@@ -32,8 +31,9 @@ class Explorer:
                  name:str='' # the CSS class of the whole is `synq-{name}`
                 ):
         from ipywidgets import HBox, Image, Layout, VBox
-        store_attr('draw,controls,figsize')
-        self._places = None
+        from matplotlib.figure import Figure
+        store_attr('draw,controls')
+        self.fig,self._places = Figure(figsize),None
         self.image = Image(format='png', layout=Layout(max_width='100%', object_fit='contain', align_self='flex-start'))
         self.box = VBox([HBox(list(controls.values()), layout=Layout(flex_flow='row wrap')), self.image])
         self.box.add_class(f'synq-{name}')
@@ -42,13 +42,14 @@ class Explorer:
 
     def update(self, change=None):
         "Draw anew, from the values that the controls have now"
-        self.fig = Figure(self.figsize)  # faster than clearing the old one
+        self.fig.clear()
         self.shown = self.draw(self.fig, **{name:c.value for name,c in self.controls.items()})
         for ax in self.fig.axes: ax.minorticks_off()
-        if self._places is not None: self.fig.set_layout_engine('none')
         for ax,place in zip(self.fig.axes, self._places or ()): ax.set_position(place)
         self.image.value = to_png(self.fig)
-        self._places = self._places or [ax.get_position() for ax in self.fig.axes]
+        if self._places is None:
+            self.fig.set_layout_engine('none')
+            self._places = [ax.get_position() for ax in self.fig.axes]
 
     def _repr_mimebundle_(self, **kwargs):
         words = describe(self.fig)
@@ -199,7 +200,7 @@ def explore_difficulty(teacher:nn.Module, # float classifier, left as it is
                        x:torch.Tensor, # (N, C, H, W) synthetic images, as the student sees them
                        y:torch.Tensor, # (N,) their labels
                        tau:float=.5 # first picture: threshold on difficulty, 0–1
-                      )->Explorer: # shows mask (N,) of soft images, error rates 0–1 by side, and shown: mask of the tiles
+                      )->Explorer: # shows mask (N,) of soft images, error rates by side, and shown: mask of the tiles
     "τ against the images it deprives of their label, and the error rates on both sides"
     x,y,logits = x.detach().float().cpu(),y.cpu(),in_batches(teacher, x)
     d,wrong = difficulty(logits, y),logits.argmax(1)!=y
@@ -279,7 +280,7 @@ def after_epoch(self:Dashboard):
 def after_fit(self:Dashboard):
     if self._show and self.drift: self._refresh()
 
-# %% ../nbs/13_explore.ipynb #0f4e5e2a
+# %% ../nbs/13_explore.ipynb #9b2b1a48
 _TITLES = 'loss terms', 'share of easy samples', 'drift of ranges', 'agreement, held-out synthetic'
 _SIZE = 11,2.5  # inches
 
@@ -313,6 +314,7 @@ def _live_image(name, picture):
 
 @patch
 def _refresh(self:Dashboard):
+    from matplotlib.figure import Figure
     picture = to_png(self.plot(Figure(_SIZE)))
     if self._image is None: self._image = _live_image('dashboard', picture)
     self._image.value,self._last = picture,time.perf_counter()

@@ -10,7 +10,7 @@ __all__ = ['COLORS', 'STYLE', 'describe', 'in_notebook', 'to_png', 'style', 'to_
 # %% ../nbs/01_figures.ipynb #3e348813
 import base64, io
 
-# %% ../nbs/01_figures.ipynb #cd2cc859
+# %% ../nbs/01_figures.ipynb #1258929e
 def _describe_axes(ax):
     title = ax.get_title() or ax.get_title(loc='left')
     labels = ' against '.join(filter(None, (ax.get_ylabel(), ax.get_xlabel())))
@@ -19,7 +19,7 @@ def _describe_axes(ax):
     if title: words += f' “{title}”'
     if labels: words += f' of {labels}'
     if legend: words += ', showing '+', '.join(t.get_text() for t in legend.get_texts())
-    return words.replace('\n', ', ')
+    return words
 
 def describe(fig # matplotlib figure
             )->str:
@@ -58,11 +58,12 @@ def style():
     "Set up figures as everywhere in this project; in a notebook, describe each in its alt text"
     import matplotlib as mpl
     from cycler import cycler
+    from matplotlib.figure import Figure
     mpl.rcParams.update(STYLE | {'axes.prop_cycle': cycler(color=COLORS)})
     if not in_notebook(): return
     from IPython import get_ipython
     formatter = get_ipython().display_formatter.formatters['image/png']
-    formatter.for_type(mpl.figure.Figure, _described_png)
+    formatter.for_type(Figure, _described_png)
 
 # %% ../nbs/01_figures.ipynb #614804bf
 def to_unit(im # (C, H, W) tensor of any range, on any device

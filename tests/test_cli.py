@@ -38,8 +38,8 @@ def process(*args, env={}):
     return subprocess.run(SYNQ+[str(a) for a in args], capture_output=True, text=True, env=ENV|env)
 
 def quantize_args(weights, out, *more):
-    return ['quantize', '--model', 'digits', '--weights', weights, '--wbits', 3, '--abits', 3, '--n', 512,
-            '--iters', 30, '--epochs', 8, '--out', out, *more]
+    return ['quantize', '--model', 'digits', '--weights', weights, '--wbits', 3, '--abits', 3, '--n', 768,
+            '--iters', 40, '--epochs', 8, '--out', out, *more]
 
 def tiny_args(weights, out): return quantize_args(weights, out, '--n', 64, '--iters', 2, '--epochs', 1)
 
@@ -60,7 +60,7 @@ def test_stopped_twice_and_continued(weights, tmp_path, synq):
     err,code = interrupt(quantize_args(weights, cut), (cut/'parts/synth.safetensors').exists)
     assert code==130 and 'continues' in err
     n = len(load_file(cut/'parts/synth.safetensors')['y'])
-    assert 0<n<512
+    assert 0<n<768
     (cut/'.model.onnx.99999999.tmp').touch()  # what a killed process leaves behind
     err,code = interrupt(quantize_args(weights, cut), (cut/'parts/finetune.pt').exists)
     assert code==130 and not (cut/'model.safetensors').exists()
@@ -171,11 +171,10 @@ def test_the_whole_road(name, images, monkeypatch, synq):
         assert code==0, (command, err)
         return out
     road(f'quantize --model {name} --weights w.pth --size 32 --n 16 --iters 2 --epochs 1 --out run', *more)
-    assert road('eval run --data photos', *trust).count('/12,')==4 and name in road('info run')
-    assert '/12,' in road('eval run/model.onnx --data t.npz')
-    other = 'other.onnx --opset 18' if own else 'other.safetensors --format packed'  # tracing ResNets takes long
-    road(f'export run --to {other}', *trust)
-    assert '/12,' in road(f'eval {other.split()[0]} --data t.npz', *trust)
+    for data in ('t.npz', 'photos'): assert road(f'eval run --data {data}', *trust).count('/12,')==4
+    assert '/12,' in road('eval run/packed.safetensors --data photos', *trust)
+    road('export run --to other.onnx --opset 18', *trust)
+    assert '/12,' in road('eval other.onnx --data photos') and name in road('info run')
     run = Run.load('run')
     assert run.options['size']==[32, 32] and not run.record['missing']
     assert '/ 12' in (images/'run/report.html').read_text()
@@ -209,9 +208,6 @@ def test_a_file_may_not_choose_code(finished, tmp_path, monkeypatch, synq):
     code,_,err = synq('eval', finished)
     assert code==2 and 'say so with --model evil:net' in err
     Run.load(finished).write_report()
-    record['options']['model'] = 'evil:\x1b]0;net'  # what a terminal would take for a command
-    (finished/'run.json').write_text(json.dumps(record))
-    assert '\x1b' not in synq('eval', finished)[2]
     assert not (tmp_path/'harm').exists() and 'evil' not in sys.modules
 
 def test_damaged_records_are_named(finished, synq):
@@ -227,7 +223,7 @@ def test_damaged_records_are_named(finished, synq):
     record = json.loads(whole)
     for part in (record, record['options'], record['settings']):
         for key,value in list(part.items()):
-            for bad in (None, [], {}, ['<script>'], 1e999):
+            for bad in (None, 'x', 7, [], {}, ['<script>'], 1e999):
                 part[key] = bad
                 check(json.dumps(record))
             del part[key]

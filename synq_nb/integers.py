@@ -28,7 +28,7 @@ class Integers(nn.Module):
     def __init__(self,
                  q:torch.Tensor, # integers, (out channels, …)
                  scale:torch.Tensor, # steps, broadcastable to `q`
-                 zero_point:torch.Tensor, # integers that stand for 0, shaped like `scale`
+                 zero_point:torch.Tensor, # what stands for 0, shaped like `scale`: integers, or −½ for grids without zero
                  bits:int, # 2 to 8 for a weight, 32 for a bias
                  signed:bool=True # two's complement or unsigned
                 ):
@@ -44,7 +44,8 @@ def weight_integers(layer:nn.Module # quantised layer with a `WeightQuantizer`
     "The integers that the layer's float weight is rounded to"
     grid = layer.weight_quantizer
     scale,zero = (t.detach().to(layer.weight.dtype).clone() for t in grid.qparams(layer.weight))
-    q = ((layer.weight*(1/scale)).round()+zero).clamp(grid.qmin, grid.qmax)
+    q = ((layer.weight*(1/scale)-grid.offset).round()+zero).clamp(grid.qmin, grid.qmax)
+    zero -= grid.offset
     return Integers(q.to(torch.int8 if grid.signed else torch.uint8), scale, zero, grid.bits, grid.signed)
 
 # %% ../nbs/11_integers.ipynb #7e4081c1
@@ -220,7 +221,7 @@ class IntAct(ActQuantizer):
                 ):
         super().__init__(grid.bits, grid.method)
         self.load_state_dict(grid.state_dict())
-        self.requires_grad_(False)
+        self.start_at(grid.scale, False)
     def forward(self, x): return (super().forward(x)/self.scale).round()
 
 class Rescale(nn.Module):
@@ -314,12 +315,12 @@ def unpack_bits(packed:torch.Tensor, # from `pack_bits`
     return torch.from_numpy((b<<np.arange(bits)).sum(1)+int_range(bits, signed)[0]).view(*shape)
 
 # %% ../nbs/11_integers.ipynb #0513e170
-_FORMAT = 'synq packed 2'
+_FORMAT = 'synq packed 3'
 def _int_weights(net): return {f'{n}.q':m for n,m in net.named_modules() if isinstance(m, Integers) and m.bits<=8}
 
 def _optional(net):
     "Names in the state of `net` that a packed file may lack: the zero points, and what is only needed while training"
-    names = {ActQuantizer: ('zero_point', 'lo', 'hi', 'seen'), Integers: ('zero_point',),
+    names = {ActQuantizer: ('zero_point', 'growth', 'grad_scale', 'lo', 'hi', 'seen'), Integers: ('zero_point',),
              _BatchNorm: ('num_batches_tracked',)}
     return {f'{n}.{k}' for n,m in net.named_modules() for kind in names if isinstance(m, kind) for k in names[kind]}
 

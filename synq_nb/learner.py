@@ -11,20 +11,25 @@ __all__ = ['LOSS_TERMS', 'DEFAULT_TERMS', 'SCHEDULES', 'BF16', 'SynqLearner', 'I
 # %% ../nbs/09_learner.ipynb #7d258f0b
 import json, random, signal, threading
 from contextlib import nullcontext
+from copy import deepcopy
+from functools import partial
 from pathlib import Path
 import torch, torch.nn as nn
 from fastai.callback.core import Callback, CancelFitException
 from fastai.callback.schedule import Learner, ParamScheduler, SchedNo, combine_scheds
 from fastai.data.core import DataLoaders
 from fastai.learner import Recorder
+from fastai.optimizer import Adam
 from fastai.torch_core import default_device
+from fastcore.basics import patch
 from fastcore.foundation import L
 from fastcore.meta import delegates
 from .core import atomic, autocast, fingerprint, make_terms, stable_name, teacher_hash
 from .quantize import QuantSpec, act_quantizers, calibrate, quantize
 from .lowpass import DEFAULT_CUTOFF, LowPass
 from .synthesize import RandomWindow, SyntheticDataset
-from .distill import FeatureAlign, FrozenBN, KLLoss, LossTerm, TeacherCallback, agreement
+from .distill import (AttentionAlign, FeatureAlign, FrozenBN, KLLoss, LossTerm, TeacherCallback, agreement,
+                             teacher_gap)
 from .cam import CAMAlign
 from .difficulty import Promote, SoftLabels
 
@@ -50,6 +55,7 @@ class BF16(Callback):
 class SynqLearner(Learner):
     "A fastai `Learner` whose callbacks let go of what they hold, however a fit ends"
     curve = ()  # (training loss, held-out loss, agreement) of each finished epoch
+    kept = None  # 'fine-tuned' or 'rounded', once `fit_learner` has ended
     def fit(self, *args, **kwargs):
         try: return super().fit(*args, **kwargs)
         finally:
@@ -97,13 +103,42 @@ class SeedEpochs(Callback):
         for drawer in (self.dl, *self.dl.after_batch.fs):
             if hasattr(drawer, 'rng'): drawer.rng = random.Random(rng.random())
 
+# %% ../nbs/09_learner.ipynb #c0118f5f
 class StopDivergence(Callback):
-    "End the fit when the loss of an epoch is NaN or infinite"
-    order = Interrupt.order
-    def after_train(self):
-        if self.loss.isfinite(): return
-        raise FloatingPointError(f"fine-tuning diverged in epoch {self.epoch+1} (loss {self.loss}): "
-                                 "start again with a lower `lr`, finished epochs are kept")
+    "End the fit when the loss is NaN or infinite, or the student falls to guessing; the last good state is kept"
+    order = Interrupt.order-1
+    def __init__(self, memory:float=.95): self.memory = memory # of the moving average of the lead
+    def before_fit(self):
+        self.lead,self.best,self.parts = 0.,0.,{}
+        self.keep()
+    def keep(self): self.good = {k:v.clone() for k,v in self.model.state_dict().items()}
+    def before_train(self): self.keep()
+
+    def after_batch(self):
+        if not self.training: return
+        if not self.loss.isfinite(): self.give_up(f"the loss is {self.loss.item()}")
+        named,right = (t.argmax(1) for t in (self.pred, self.learn.teacher_logits))
+        ahead = (named==right).float().mean()-right.bincount().max()/len(right)
+        self.lead = self.memory*self.lead+(1-self.memory)*ahead.item()
+        if self.lead>self.best: self.best,self.parts = self.lead,{}
+        self.add_parts()
+        if self.best>.1 and self.lead<.1*self.best: self.give_up("the student no longer does better than guessing")
+
+    def add_parts(self):
+        "Sum up the parts of the loss since the best lead"
+        now = {t.label: t.weight*t.value.detach() for t in self.learn.loss_terms if t.value is not None}
+        now['KL'] = self.loss.detach()-sum(now.values())
+        for name,part in now.items(): self.parts[name] = self.parts.get(name, 0)+part
+
+    def give_up(self, what):
+        "Restore the last good state, and say what happened when, and which part of the loss was largest until then"
+        self.model.load_state_dict(self.good)
+        parts = {name: abs(float(part)) for name,part in self.parts.items()} or {'KL': 1.}
+        most = max(parts, key=parts.get)
+        raise FloatingPointError(f"fine-tuning failed in epoch {self.epoch+1}, step {self.iter+1}: {what}. Before that, "
+                                 f"{parts[most]/sum(parts.values()):.0%} of the loss was {most}: start again with a lower "
+                                 "weight for it, or a lower `lr`; the state before this epoch is kept")
+    def __getstate__(self): return {**self.__dict__, 'good': None, 'parts': {}}
 
 # %% ../nbs/09_learner.ipynb #e16919dc
 class Checkpoint(Callback):
@@ -161,8 +196,9 @@ class ObserveRanges(Callback):
     def release(self): self._set(False)
 
 # %% ../nbs/09_learner.ipynb #998a9af9
-LOSS_TERMS = {'cam': CAMAlign, 'features': FeatureAlign, 'ce': SoftLabels}
+LOSS_TERMS = {'cam': CAMAlign, 'features': FeatureAlign, 'attention': AttentionAlign, 'ce': SoftLabels}
 DEFAULT_TERMS = {'cam': 50., 'features': 50., 'ce': .1}
+_ADAM = partial(Adam, eps=1e-8)  # fastai's 1e-5 is larger than many gradients of a grid's step
 
 def _split(synth, tfms, bs, device):
     "Data loaders; the last eighth of the images is held out"
@@ -181,6 +217,7 @@ def synq_learner(teacher:nn.Module, # float classifier; left untouched
                  promote:float=0., # ε of difficulty promotion, 0 to leave it out
                  observe:int=4, # epochs in which activation ranges follow the data, where the protocol says so
                  T:float=1., # temperature of the KL
+                 kl:float=1., # weight of the KL
                  bs:int=64, # batch size
                  seed:int=0, # of batches and windows
                  path=None, # file that keeps finished epochs
@@ -190,7 +227,7 @@ def synq_learner(teacher:nn.Module, # float classifier; left untouched
                  **kwargs # more fields of the `QuantSpec`, and arguments of `Learner` such as `opt_func` and `wd`
                 )->SynqLearner: # student as `model`, on its grid and calibrated
     "A fastai `Learner` that fine-tunes a quantised copy of `teacher` (SynQ, ICLR 2025, Eq. 6)"
-    spec = QuantSpec.take(wbits, abits, kwargs)
+    spec,kwargs = QuantSpec.take(wbits, abits, kwargs),dict(opt_func=_ADAM) | kwargs
     if synth.meta['teacher']!=teacher_hash(teacher):
         raise ValueError("these images were synthesised from another teacher, or from other weights of it: "
                          "call `synthesize` with this one")
@@ -204,13 +241,13 @@ def synq_learner(teacher:nn.Module, # float classifier; left untouched
     calibrate(student, dls.train_ds.seen(tfms, 256).to(device))
     images = fingerprint({'x': synth.x, 'y': synth.y})
     key = dict(quantization=spec.asdict(), teacher=synth.meta['teacher'], images=images, cutoff=cutoff,
-               terms=stable_name(terms), promote=promote, observe=observe, T=T, bs=bs, seed=seed, amp=amp,
+               terms=stable_name(terms), promote=promote, observe=observe, T=T, kl=kl, bs=bs, seed=seed, amp=amp,
                cbs=stable_name(list(L(cbs))), learner=stable_name(kwargs))
     base = [TeacherCallback(teacher, amp), FrozenBN(), BF16(amp), Interrupt(), SeedEpochs(seed), StopDivergence(),
             Checkpoint(path, key)]
     more = ([Promote(promote, amp)] if promote else []) + ([ObserveRanges(observe)] if spec.rules.follow else [])
     cbs = [*base, *terms, *more, *L(cbs)]
-    return SynqLearner(dls, student, loss_func=KLLoss(T), metrics=agreement, cbs=cbs, **kwargs)
+    return SynqLearner(dls, student, loss_func=KLLoss(T, kl), metrics=agreement, cbs=cbs, **kwargs)
 
 # %% ../nbs/09_learner.ipynb #4e396987
 def _one_cycle(learn, epochs, lr, done): learn.fit_one_cycle(epochs, lr, start_epoch=done)
@@ -218,7 +255,9 @@ def _two_steps(learn, epochs, lr, done):
     schedule = combine_scheds([.5,.5], [SchedNo(lr, lr), SchedNo(lr/10, lr/10)])
     learn.fit(epochs, lr, start_epoch=done, cbs=ParamScheduler({'lr': schedule}))
 
-SCHEDULES = {'cycle': _one_cycle, 'steps': _two_steps}
+def _flat(learn, epochs, lr, done): learn.fit(epochs, lr, start_epoch=done)
+
+SCHEDULES = {'cycle': _one_cycle, 'steps': _two_steps, 'flat': _flat}
 
 def check_fit(epochs:int, # passes over the synthetic images
               lr:float, # largest learning rate
@@ -236,18 +275,41 @@ def log_line(row): # a row of fastai's recorder, or its header
     epoch,loss,kl,same,time = row
     print(f'epoch {epoch+1}: loss {loss:.3f}, held-out KL {kl:.4f}, agreement {same:.1%}, {time}', flush=True)
 
+# %% ../nbs/09_learner.ipynb #5aa10a48
+@patch
+def gap(self:SynqLearner)->tuple: # KL in nats, agreement 0–1
+    "How far the student is from the teacher on the held-out synthetic images"
+    return teacher_gap(self.model, self.teacher.teacher, self.dls.valid_ds.seen(self.dls.after_batch.fs))
+
+@patch
+def keep_better(self:SynqLearner,
+                rounded:dict, # state dict before the fit
+                before:tuple # its `gap`
+               ):
+    "Go back to the rounded network unless the fit brought it nearer to the teacher; `kept` says which it is"
+    after = self.gap()
+    self.kept = 'fine-tuned' if after[0]<before[0] else 'rounded'
+    if self.kept=='rounded': self.model.load_state_dict(rounded)
+    right,n = max(after[1], before[1]),len(self.dls.valid_ds)
+    if right+2*(right*(1-right)/n)**.5+4/n<max(.05, 2/self.dls.train_ds.meta['n_out']):
+        raise FloatingPointError(f"the student only guesses: it agrees with the teacher on {right:.0%} of {n} held-out "
+                                 "images. More bits, more epochs or a higher `lr` may help")
+
+# %% ../nbs/09_learner.ipynb #5aa10a50
 def fit_learner(learn:SynqLearner, # from `synq_learner`
                 epochs:int, # passes over the synthetic images
                 lr:float, # largest learning rate
-                schedule:str='cycle', # 'cycle': one cycle; 'steps': lr, then a tenth of it in the second half
+                schedule:str='cycle', # 'cycle': one cycle; 'steps': a tenth of lr in the second half; 'flat': always lr
                 progress=True # True: bars and a line per epoch; 'log': lines only; False: nothing
                ):
-    "Fit, continuing after finished epochs; raises `KeyboardInterrupt` after a clean stop"
+    "Fit, continuing after finished epochs; keeps the rounded model if that is nearer; Ctrl-C: `KeyboardInterrupt`"
     check_fit(epochs, lr, schedule)
     learn.checkpoint.key |= dict(epochs=epochs, lr=lr, schedule=schedule)
+    rounded,before = deepcopy(learn.model.state_dict()),learn.gap()
     done = learn.checkpoint.load()
-    if done>=epochs: return
     if progress=='log': learn.logger = log_line
     quiet = learn.no_bar() if progress is not True else nullcontext()
-    with quiet, nullcontext() if progress else learn.no_logging(): SCHEDULES[schedule](learn, epochs, lr, done)
+    with quiet, nullcontext() if progress else learn.no_logging():
+        if done<epochs: SCHEDULES[schedule](learn, epochs, lr, done)
     if learn.interrupt.interrupted: raise KeyboardInterrupt
+    learn.keep_better(rounded, before)

@@ -57,21 +57,24 @@ def fake_quantize(x:torch.Tensor, # any float tensor
                   zero_point:torch.Tensor, # integer that stands for 0
                   qmin:int, # smallest integer
                   qmax:int, # largest integer
-                  grad_scale:float=1. # factor on the gradient of `scale` (LSQ: `1/sqrt(N*qmax)`)
+                  grad_scale:float=1., # factor on the gradient of `scale` (LSQ: `1/sqrt(N*qmax)`)
+                  offset:float=0. # shift of the whole grid, in steps: ½ for a grid without zero
                  )->torch.Tensor: # `x` on its grid, same shape and dtype
     "Round `x` to its grid, with straight-through gradients for `x` (STE) and `scale` (LSQ, Esser et al. 2020, Eq. 3)"
-    return _FakeQuantize.apply(x, scale, zero_point, qmin, qmax, grad_scale)
+    if not offset: return _FakeQuantize.apply(x, scale, zero_point, qmin, qmax, grad_scale)
+    return fake_quantize(x-offset*scale, scale, zero_point, qmin, qmax, grad_scale)+offset*scale
 
 # %% ../nbs/03_quantize.ipynb #8a664fa2
 def range_qparams(lo:torch.Tensor, # lower end of the range, any shape
                   hi:torch.Tensor, # upper end, same shape
                   bits:int, # 2 to 8
-                  signed:bool=False # symmetric around zero, or asymmetric with a zero point
+                  signed:bool=False, # symmetric around zero, or asymmetric with a zero point
+                  offset:float=0. # of a symmetric grid, in steps
                  )->tuple: # scale and zero_point, shaped like `lo`
-    "Scale and zero point of the grid that covers `lo` to `hi` and contains 0"
+    "Scale and zero point of the grid that covers `lo` to `hi` and, without an offset, contains 0"
     qmin,qmax = int_range(bits, signed)
     lo,hi = lo.clamp(max=0),hi.clamp(min=0)
-    if signed: return torch.maximum(lo/qmin, hi/qmax).clamp(min=1e-8),torch.zeros_like(lo)
+    if signed: return torch.maximum(lo/(qmin+offset), hi/(qmax+offset)).clamp(min=1e-8),torch.zeros_like(lo)
     scale = ((hi-lo)/qmax).clamp(min=1e-8)
     return scale,(-lo/scale).round()
 
@@ -88,14 +91,16 @@ def mse_qparams(x:torch.Tensor, # values to be represented
                 bits:int, # 2 to 8
                 signed:bool=False, # symmetric or asymmetric grid
                 per_channel:bool=False, # search one grid per slice of the first axis
+                offset:float=0., # of a symmetric grid, in steps
                 n:int=64 # shrink factors tried, from 0.1 to 1
                )->tuple: # scale and zero_point, (channels, 1) or scalars
     "Grid with the least squared rounding error among shrunken min–max ranges"
     x,lo,hi = flat_range(x, per_channel)
     best,scale,zero = torch.full_like(lo, math.inf),lo,lo
     for k in torch.linspace(.1, 1, n):
-        s,z = range_qparams(lo*k, hi*k, bits, signed)
-        err = (fake_quantize(x, s, z, *int_range(bits, signed))-x).pow(2).mean(1, keepdim=True)
+        s,z = range_qparams(lo*k, hi*k, bits, signed, offset)
+        rounded = fake_quantize(x, s, z, *int_range(bits, signed), offset=offset)
+        err = (rounded-x).pow(2).mean(1, keepdim=True)
         scale,zero = torch.where(err<best, s, scale),torch.where(err<best, z, zero)
         best = torch.minimum(err, best)
     return (scale,zero) if per_channel else (scale.view(()),zero.view(()))
@@ -129,12 +134,13 @@ class MinMax:
 
 # %% ../nbs/03_quantize.ipynb #eaf26c6c
 class MSE:
-    "Least squared error: symmetric for weights, asymmetric for activations; fixed"
+    "Least squared error: symmetric for weights, without zero at two bits; asymmetric for activations; fixed"
     signed,learned = True,False
     def initialise(self, q, weight):
-        scale,_ = mse_qparams(weight, q.bits, True, True)
-        q.scale = nn.Parameter(_per_channel(scale, weight), requires_grad=self.learned)
-    def qparams(self, q, weight): return q.scale,torch.zeros_like(q.scale)
+        q.offset = .5 if q.bits==2 else 0.
+        scale,_ = mse_qparams(weight, q.bits, True, True, q.offset)
+        q.start_at(_per_channel(scale, weight), self.learned)
+    def qparams(self, q, weight): return q.scale,torch.zeros_like(q.start)
     def observe(self, q, x): return mse_qparams(x[::max(1, len(x)//100_000)], q.bits)
 
 class LSQ(MSE):
@@ -147,8 +153,19 @@ def _method(name):
     if name not in METHODS: raise ValueError(f"method {name!r}: expected one of {', '.join(METHODS)}")
     return METHODS[name]
 
+# %% ../nbs/03_quantize.ipynb #6f2c464e
+class _LearnedStep(nn.Module):
+    "Keeps the step of a grid as its `start` and what it has grown by since, which can be learned"
+    offset = 0.  # of the grid, in steps
+    def start_at(self, scale, learned):
+        self.register_buffer('start', scale.detach().clone())
+        self.growth = nn.Parameter(torch.zeros_like(self.start), requires_grad=learned)
+    @property
+    def scale(self): return self.start*(self.growth/self.qmax).exp()
+    def extra_repr(self): return f"bits={self.bits}, method={self.method!r}"
+
 # %% ../nbs/03_quantize.ipynb #edfcdfc0
-class WeightQuantizer(nn.Module):
+class WeightQuantizer(_LearnedStep):
     "Fake-quantise a weight, one grid per output channel"
     def __init__(self,
                  weight:torch.Tensor, # (out channels, …)
@@ -168,12 +185,10 @@ class WeightQuantizer(nn.Module):
         return METHODS[self.method].qparams(self, weight)
 
     def forward(self, weight):
-        return fake_quantize(weight, *self.qparams(weight), self.qmin, self.qmax, self.grad_scale)
-
-    def extra_repr(self): return f"bits={self.bits}, method={self.method!r}"
+        return fake_quantize(weight, *self.qparams(weight), self.qmin, self.qmax, self.grad_scale, self.offset)
 
 # %% ../nbs/03_quantize.ipynb #b692f13c
-class ActQuantizer(nn.Module):
+class ActQuantizer(_LearnedStep):
     "Fake-quantise an activation on one asymmetric grid, whose range is observed before use"
     def __init__(self,
                  bits:int, # 2 to 8
@@ -183,9 +198,9 @@ class ActQuantizer(nn.Module):
         super().__init__()
         self.bits,self.method,self.momentum = bits,method,momentum
         self.qmin,self.qmax = int_range(bits)
-        self.observing,self.grad_scale,self.ready = False,1.,False
-        self.scale = nn.Parameter(torch.tensor(math.nan), requires_grad=_method(method).learned)
-        for n in ('zero_point', 'lo', 'hi', 'seen'): self.register_buffer(n, torch.tensor(0.))
+        self.observing,self.ready = False,False
+        self.start_at(torch.tensor(math.nan), _method(method).learned)
+        for n in ('zero_point', 'grad_scale', 'lo', 'hi', 'seen'): self.register_buffer(n, torch.tensor(0.))
 
     def forward(self, x):
         if self.observing: self.observe(x)
@@ -193,26 +208,25 @@ class ActQuantizer(nn.Module):
                                                 "synthetic images first")
         return fake_quantize(x, self.scale, self.zero_point, self.qmin, self.qmax, self.grad_scale)
 
-    def extra_repr(self): return f"bits={self.bits}, method={self.method!r}"
-
 # %% ../nbs/03_quantize.ipynb #c548e9ab
 @patch
 @torch.no_grad()
 def observe(self:ActQuantizer,
-            x:torch.Tensor # values that the grid is to represent, any shape
+            x:torch.Tensor # values that the grid is to represent, (N, …)
            ):
     "Find the grid for `x`, as the method says"
-    x = x.detach().flatten()
-    scale,zero = METHODS[self.method].observe(self, x)
-    self.scale.copy_(scale)
+    scale,zero = METHODS[self.method].observe(self, x.detach().flatten())
+    self.start.copy_(scale)
+    self.growth.zero_()
     self.zero_point.copy_(zero)
-    self.grad_scale,self.ready = 1/math.sqrt(len(x)*self.qmax),True
+    self.grad_scale.fill_(1/math.sqrt(x[0].numel()*self.qmax))
+    self.ready = True
 
 # %% ../nbs/03_quantize.ipynb #4f5d0a0e
 @patch
 def _load_from_state_dict(self:ActQuantizer, state_dict, prefix, *args):
     nn.Module._load_from_state_dict(self, state_dict, prefix, *args)
-    self.ready = not self.scale.isnan().item()
+    self.ready = not self.start.isnan().item()
 
 # %% ../nbs/03_quantize.ipynb #20fab0bd
 class _QLayer:

@@ -18,11 +18,11 @@ from fastai.learner import Learner
 from fastai.optimizer import OptimWrapper
 from fastcore.basics import patch
 from fastcore.meta import delegates
-from .core import in_batches, make_terms
+from .core import make_terms
 from .quantize import QuantSpec, quantizable
 from .lowpass import PAPER_CUTOFF, lowpass
 from .synthesize import DEFAULT_SYNTHESIS, TERMS, SyntheticDataset, synthesize
-from .distill import KLLoss, agreement
+from .distill import teacher_gap
 from .learner import DEFAULT_TERMS, LOSS_TERMS, SynqLearner, check_fit, fit_learner, synq_learner
 
 # %% ../nbs/10_recipes.ipynb #b43037ae
@@ -59,14 +59,16 @@ def changed(self:Recipe,
 
 # %% ../nbs/10_recipes.ipynb #dc3d36f4
 _SGD = partial(OptimWrapper, opt=torch.optim.SGD, momentum=.9, nesterov=True)
-_PAPER_IMAGES = dict(n=5120, iters=1000, lr=.5, canvas='pixels', terms=dict(bn=.4, hard=.1, centres=.1), margin=0,
-                     flip=False)
-_PAPER_LEARNER = dict(protocol='paper', cutoff=PAPER_CUTOFF, terms=dict(cam=10., ce=.1), promote=.01, T=20., bs=256,
-                      wd=1e-4, opt_func=_SGD)
+_PAPER_IMAGES = dict(n=5120, iters=1000, lr=.5, descent='plateau', canvas='pixels', margin=0, flip=False,
+                     terms=dict(bn=.4, hard=.1, centres=.02))
+_PAPER_LEARNER = dict(protocol='paper', cutoff=PAPER_CUTOFF, terms=dict(cam=200., ce=5., attention=4000.), promote=.01,
+                      T=20., kl=20., bs=256, observe=42, wd=1e-4, opt_func=_SGD)
+_PAPER_FAST = dict(protocol='paper', cutoff=PAPER_CUTOFF, terms=dict(cam=50., features=50., ce=.5), bs=16, observe=1)
 
 RECIPES = {'fast':  Recipe(dict(n=2304, iters=40), fit=dict(epochs=8, lr=1e-3)),
            'best':  Recipe(dict(n=4608, iters=50), fit=dict(epochs=12, lr=1e-3)),
-           'paper': Recipe(_PAPER_IMAGES, _PAPER_LEARNER, dict(epochs=100, lr=2e-5, schedule='steps'))}
+           'paper': Recipe(_PAPER_IMAGES, _PAPER_LEARNER, dict(epochs=1053, lr=1e-6, schedule='flat')),
+          'paper_fast': Recipe(dict(n=4608, iters=50), _PAPER_FAST, dict(epochs=8, lr=3e-4))}
 
 def choose_recipe(recipe, # name of a recipe, 'auto', or a `Recipe`, which is returned
                   spec:QuantSpec=None # bits, on which 'auto' depends
@@ -146,10 +148,7 @@ def heldout_score(student:nn.Module, # quantised model
                   sets:dict # from `heldout_sets`
                  )->dict: # name → (KL in nats, agreement 0–1), and their means under 'mean'
     "How closely a student follows its teacher on images neither was fitted to; lower KL is better"
-    def score(x):
-        s,t = in_batches(student, x),in_batches(teacher, x)
-        return KLLoss()(s, None, t).item(),agreement(s, None, t).item()
-    scores = {name:score(x) for name,x in sets.items()}
+    scores = {name:teacher_gap(student, teacher, x) for name,x in sets.items()}
     return scores | {'mean': tuple(sum(v)/len(v) for v in zip(*scores.values()))}
 
 # %% ../nbs/10_recipes.ipynb #be787d4d

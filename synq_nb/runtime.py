@@ -47,16 +47,17 @@ class OnnxIntegers(nn.Module):
                  ints:Integers # a weight or a bias
                 ):
         super().__init__()
-        bias = ints.bits==32
-        self.shift = 1 if bias else shift_of(ints)
-        q = ints.q if bias else (ints.q-ints.zero_point).to(torch.int32)
+        bias,odd = ints.bits==32,bool((ints.zero_point%1).any())
+        shift = 1 if bias else shift_of(ints)
+        self.shift = shift//2 if odd else shift  # a grid without zero is stored as odd integers of half its step
+        q = ints.q if bias else ((1+odd)*(ints.q-ints.zero_point)).to(torch.int32)
         self.four = ints.bits<=4 and -8<=q.min() and q.max()<8
         q = q*(self.shift or 1)
         wide = ints.bits<=8 and self.shift>0 and q.abs().max()>64
         dtype = torch.int32 if bias else torch.int16 if not self.shift else torch.uint8 if wide else torch.int8
         zero = 128 if wide else 0
         self.register_buffer('q', (q+zero).to(dtype))
-        self.register_buffer('scale', ints.scale.flatten()/(self.shift or 1))
+        self.register_buffer('scale', ints.scale.flatten()/(shift or 1))
         self.register_buffer('zero_point', torch.full((len(q),), zero, dtype=dtype))
     def forward(self, _=None):
         return _onnx('DequantizeLinear', (self.q, self.scale, self.zero_point), self.q, torch.float32, axis=0)

@@ -9,11 +9,13 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
 import fastai, torch, torchvision
+from synq_nb import quantize as quantize_module
 from synq_nb.all import *
+from synq_nb.quantize import PACE
 
 RESULTS = Path(__file__).parent/'results'
 VERSIONS = {m.__name__: m.__version__ for m in (torch, torchvision, fastai)} | {'python': sys.version.split()[0]}
-OURS = 'subset', 'noise'  # changes that these benchmarks make to the images themselves
+OURS = 'subset', 'noise', 'pace'  # changes that are no settings of a recipe
 
 def machine():
     "Where a row was measured: commit, processor, precision"
@@ -41,15 +43,18 @@ def recipe_of(spec):
     return choose_recipe(spec['recipe'], quant).changed(**settings_of(spec.get('changes', {})))
 
 def cached_images(teacher, args, seed, cache):
-    "The image set of these arguments, and the seconds it took to make"
+    "The image set of these arguments, and the seconds it took to make; a smaller set is the beginning of a larger one"
     default = {k:p.default for k,p in inspect.signature(synthesize).parameters.items()}
-    args = {k:v for k,v in args.items() if v!=default[k]}
+    n = args.get('n', default['n'])
+    args = {k:v for k,v in args.items() if k!='n' and v!=default[k]}
     key = hashlib.sha256(json.dumps([teacher_hash(teacher), args, seed], sort_keys=True).encode()).hexdigest()[:12]
     path = Path(cache)/f'{key}.safetensors'
     clock,start = path.with_suffix('.json'),time.perf_counter()
-    images = synthesize(teacher, path=path, seed=seed, progress='log', **args)
-    if not clock.exists(): write_json(clock, dict(args, seed=seed, seconds=time.perf_counter()-start))
-    return images,json.loads(clock.read_text())['seconds']
+    images = synthesize(teacher, n, path=path, seed=seed, progress='log', **args)
+    was = json.loads(clock.read_text()) if clock.exists() else dict(args, seed=seed, n=0, seconds=0.)
+    if n>was['n']: was |= dict(n=n, seconds=was['seconds']+time.perf_counter()-start)
+    write_json(clock, was)
+    return images,was['seconds']*n/was['n']
 
 def real_images(teacher, path, n=None):
     "Real images in place of synthetic ones: an upper bound, never part of a result; shifts come from a padded border"
@@ -67,11 +72,20 @@ def images_of(spec, teacher, cache):
     if noise: images.x = add_noise(images.x.float(), noise, spec['seed']).half()
     return images,seconds
 
+def student_file(spec, cache):
+    "Where the student of a specification is kept, for measurements thought of later"
+    keys = 'model', 'wbits', 'abits', 'seed', 'recipe', 'changes', 'images'
+    name = hashlib.sha256(json.dumps([spec.get(k) for k in keys], sort_keys=True).encode()).hexdigest()[:12]
+    folder = Path(cache)/'students'
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder/f'{name}.safetensors'
+
 def finite(number): return number if math.isfinite(number) else None  # JSON has no NaN
 
 def make_row(spec, weights, cache):
     "Quantise as `spec` says; only then read the test images, to count"
     torch.set_num_threads(1)
+    quantize_module.PACE = spec['changes'].get('pace', PACE)
     teacher,recipe = load_model(spec['model'], weights),recipe_of(spec)
     images,s_synth = images_of(spec, teacher, cache)
     learner = dict(recipe.learner)
@@ -81,17 +95,17 @@ def make_row(spec, weights, cache):
     try: fit_learner(learn, progress=False, **recipe.fit)
     except FloatingPointError as e: print(spec['changes'], e, flush=True)  # counted as it stands
     s_finetune = time.perf_counter()-start
-    sets = heldout_sets(teacher, path=Path(cache)/teacher_hash(teacher), progress='log')
-    score = {k: (finite(kl), a) for k,(kl,a) in heldout_score(learn.model, teacher, sets).items()}
+    save_student(learn.model, student_file(spec, cache))
     test = load_images(spec['data'])
     acc,whole = evaluate(learn.model, test),evaluate(teacher, test)
-    real = heldout_score(learn.model, teacher, {'real': test.tensors[0]})['real']
+    gap,real = learn.gap(),teacher_gap(learn.model, teacher, test.tensors[0])
+    unseen = spec.get('unseen') and teacher_gap(learn.model, teacher, load_images(spec['unseen']).tensors[0])
     on = {term.label: term.weight for term in learn.loss_terms}
     ideas = dict(filter=learn.checkpoint.key['cutoff'], cam=on.get('CAM'), soft=on.get('soft labels'))
-    return {**spec, 'data': Path(spec['data']).name, 'images': 'real' if spec.get('images') else 'synthetic',
+    return {**spec, 'data': Path(spec['data']).name, 'unseen': unseen, 'images': 'real' if spec.get('images') else 'synthetic',
             'protocol': quant.protocol, 'ideas': [k for k,v in ideas.items() if v], 'n_synth': len(images),
             'steps': len(learn.curve)*len(learn.dls.train), 'k': acc.k, 'n': acc.n, 'teacher_k': whole.k,
-            'agree': score['mean'][1], 'heldout': score, 'real_kl': finite(real[0]), 'real_agree': real[1],
+            'kept': learn.kept, 'gap': (finite(gap[0]), gap[1]), 'real_kl': finite(real[0]), 'real_agree': real[1],
             'cam_kl': finite(cam_kl(learn.model, teacher, test.tensors[0])), 's_synth': round(s_synth, 1),
             's_finetune': round(s_finetune, 1), 'cores': 1, 'versions': VERSIONS, 'teacher': teacher_hash(teacher),
             'images_hash': fingerprint({'x': images.x, 'y': images.y})[:16], **machine()}
@@ -133,11 +147,10 @@ def run_all(specs, name, weights, cache, out=None, workers=None, **common):
     print(f'{name}: {len(specs)-len(todo)} of {len(specs)} rows are there already', flush=True)
     if not todo: return rows
     first = {}  # one specification per image set starts first, so that no two workers make the same one
-    for s in todo: first.setdefault((s['seed'], json.dumps(recipe_of(s).images)), s)
+    for s in sorted(todo, key=lambda s: -recipe_of(s).images['n']):
+        first.setdefault((s['seed'], json.dumps(recipe_of(s).images | dict(n=0))), s)
     os.environ['OMP_NUM_THREADS'] = '1'
     with ProcessPoolExecutor(workers or os.cpu_count(), get_context('spawn')) as pool:
-        teacher = load_model(specs[0]['model'], weights)
-        heldout_sets(teacher, path=Path(cache)/teacher_hash(teacher), progress='log')
         jobs = [pool.submit(prepare, s, weights, cache) for s in first.values() if not s.get('images')]
         for job in as_completed(jobs): job.result()
         for job in as_completed([pool.submit(make_row, s, weights, cache) for s in todo]):
@@ -145,6 +158,6 @@ def run_all(specs, name, weights, cache, out=None, workers=None, **common):
             write_json(out, dict(rows=rows))
             row = rows[-1]
             print(f"W{row['wbits']}A{row['abits']} seed {row['seed']} {row['recipe']} {row['changes']}:",
-                  f"{Accuracy(row['k'], row['n'])}, held-out KL {row['heldout']['mean'][0]}, {row['s_finetune']:.0f} s",
+                  f"{Accuracy(row['k'], row['n'])}, held-out KL {row['gap'][0]}, {row['s_finetune']:.0f} s",
                   flush=True)
     return rows

@@ -28,8 +28,8 @@ from .core import atomic, autocast, fingerprint, make_terms, stable_name, teache
 from .quantize import QuantSpec, act_quantizers, calibrate, quantize
 from .lowpass import DEFAULT_CUTOFF, LowPass
 from .synthesize import RandomWindow, SyntheticDataset
-from .distill import (AttentionAlign, FeatureAlign, FrozenBN, KLLoss, LossTerm, TeacherCallback, agreement,
-                             teacher_gap)
+from .distill import (AttentionAlign, FeatureAlign, FrozenBN, KLLoss, LossTerm, MixImages, TeacherCallback,
+                             agreement, teacher_gap)
 from .cam import CAMAlign
 from .difficulty import Promote, SoftLabels
 
@@ -214,6 +214,7 @@ def synq_learner(teacher:nn.Module, # float classifier; left untouched
                  abits:int=4, # activation bits, 2–8 or 32
                  cutoff:float=DEFAULT_CUTOFF, # idea 1: cycles per pixel, None for no filter
                  terms:dict=None, # loss terms: name → weight, default `DEFAULT_TERMS`; {} for the KL alone
+                 mix:float=.5, # share of batches whose images are blended
                  promote:float=0., # ε of difficulty promotion, 0 to leave it out
                  observe:int=4, # epochs in which activation ranges follow the data, where the protocol says so
                  T:float=1., # temperature of the KL
@@ -235,13 +236,13 @@ def synq_learner(teacher:nn.Module, # float classifier; left untouched
     device = torch.device(device or default_device())
     terms = list(make_terms(DEFAULT_TERMS if terms is None else terms, LOSS_TERMS).values())
     (_,h,w),flip = synth.meta['shape'],synth.meta['flip']
-    tfms = [RandomWindow(h, w, flip)] + ([LowPass(cutoff)] if cutoff else [])
+    tfms = [RandomWindow(h, w, flip)] + ([MixImages(mix)] if mix else []) + ([LowPass(cutoff)] if cutoff else [])
     dls = _split(synth, tfms, bs, device)
     student = quantize(teacher, spec).to(device)
     calibrate(student, dls.train_ds.seen(tfms, 256).to(device))
     images = fingerprint({'x': synth.x, 'y': synth.y})
     key = dict(quantization=spec.asdict(), teacher=synth.meta['teacher'], images=images, cutoff=cutoff,
-               terms=stable_name(terms), promote=promote, observe=observe, T=T, kl=kl, bs=bs, seed=seed, amp=amp,
+               terms=stable_name(terms), mix=mix, promote=promote, observe=observe, T=T, kl=kl, bs=bs, seed=seed, amp=amp,
                cbs=stable_name(list(L(cbs))), learner=stable_name(kwargs))
     base = [TeacherCallback(teacher, amp), FrozenBN(), BF16(amp), Interrupt(), SeedEpochs(seed), StopDivergence(),
             Checkpoint(path, key)]

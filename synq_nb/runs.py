@@ -286,9 +286,10 @@ def _facts(learn):
                 'synthesis': {k:v for k,v in ds.meta.items() if k not in ('log', 'shape')}, 'fine-tuning': key}
     modules = [sys.modules[name] for name in ('torch', 'torchvision', 'fastai') if name in sys.modules]
     versions = {m.__name__: m.__version__ for m in modules} | {'synq_nb': __version__, 'python': sys.version.split()[0]}
-    return dict(final=dict(zip(('train_loss', 'valid_loss', 'agreement'), learn.curve[-1])), settings=settings,
-                versions=versions, device=str(learn.dls.device), threads=torch.get_num_threads(),
-                layers=_layer_rows(learn.model))
+    kl,agreement = learn.gap()
+    final = dict(train_loss=learn.curve[-1][0], valid_loss=kl, agreement=agreement, kept=learn.kept)
+    return dict(final=final, settings=settings, versions=versions, device=str(learn.dls.device),
+                threads=torch.get_num_threads(), layers=_layer_rows(learn.model))
 
 # %% ../nbs/14_runs.ipynb #dde23ba7
 _CSS = '''
@@ -361,6 +362,8 @@ def _result(record):
     if final := record.get('final'):
         yield P(f"On held-out synthetic images the student decides as its teacher in {final['agreement']:.1%} of "
                 f"cases; KL {final['valid_loss']:.4f} nats.")
+        if final.get('kept')=='rounded': yield P('Fine-tuning brought it no nearer to the teacher than rounding alone, so '
+                                                 'the rounded network was kept.')
 
 def _inputs(record):
     "The options and settings of the run"

@@ -1,0 +1,30 @@
+"""One change of the default at a time, on development networks: the runs from which defaults are chosen.
+
+    python benchmarks/develop.py --weights resnet32.safetensors --data test_1017.npz --unseen train_5085.npz
+
+Writes benchmarks/results/development.json. `k` of `n` is the accuracy on `--data`; `real_kl` and `real_agree` compare
+student and teacher on the same images, `unseen` on more photographs that no student has seen, which tells apart
+settings whose counts do not differ. Nothing is ever fitted on a photograph."""
+from fastcore.script import call_parse
+from bench import run_all
+
+CHANGES = [{}, dict(mix=0.), dict(pace=3.), dict(pace=10.), dict(bs=32), dict(lr=2e-3), dict(lr=5e-4), dict(cam=0.),
+           dict(features=0.), dict(features=200.), dict(ce=0.), dict(cutoff=0), dict(T=4.), dict(promote=.01)]
+
+@call_parse
+def main(weights:str=None, # checkpoint of the teacher
+         data:str=None, # .npz or folder of labelled development images
+         unseen:str=None, # .npz of more photographs
+         model:str='resnet32_cifar10', # zoo name
+         bits:str='33 22', # W and A bits
+         seeds:str='0 1', # of images and fine-tuning
+         only:str='', # numbers of the changes to try, from 0; empty: all
+         cache:str='runs/cache', # folder for image sets
+         workers:int=None, # processes; default: one per core
+         out:str=None # result file
+        ):
+    "Try each change of the default over seeds"
+    chosen = [CHANGES[int(i)] for i in only.split()] if only else CHANGES
+    specs = [dict(wbits=int(b[0]), abits=int(b[1]), seed=int(s), changes=c)
+             for s in seeds.split() for c in chosen for b in bits.split()]
+    run_all(specs, 'development', weights, cache, out, workers, model=model, data=data, unseen=unseen)

@@ -28,7 +28,7 @@ class Integers(nn.Module):
     def __init__(self,
                  q:torch.Tensor, # integers, (out channels, …)
                  scale:torch.Tensor, # steps, broadcastable to `q`
-                 zero_point:torch.Tensor, # what stands for 0, shaped like `scale`: integers, or −½ for grids without zero
+                 zero_point:torch.Tensor, # what stands for 0, shaped like `scale`: integers, or −½ without zero
                  bits:int, # 2 to 8 for a weight, 32 for a bias
                  signed:bool=True # two's complement or unsigned
                 ):

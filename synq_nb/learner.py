@@ -135,9 +135,9 @@ class StopDivergence(Callback):
         self.model.load_state_dict(self.good)
         parts = {name: abs(float(part)) for name,part in self.parts.items()} or {'KL': 1.}
         most = max(parts, key=parts.get)
-        raise FloatingPointError(f"fine-tuning failed in epoch {self.epoch+1}, step {self.iter+1}: {what}. Before that, "
-                                 f"{parts[most]/sum(parts.values()):.0%} of the loss was {most}: start again with a lower "
-                                 "weight for it, or a lower `lr`; the state before this epoch is kept")
+        raise FloatingPointError(f"fine-tuning failed in epoch {self.epoch+1}, step {self.iter+1}: {what}. Before "
+                                 f"that, {parts[most]/sum(parts.values()):.0%} of the loss was {most}: start again "
+                                 "with a lower weight for it, or a lower `lr`; the state before this epoch is kept")
     def __getstate__(self): return {**self.__dict__, 'good': None, 'parts': {}}
 
 # %% ../nbs/09_learner.ipynb #e16919dc
@@ -204,6 +204,7 @@ def _split(synth, tfms, bs, device):
     "Data loaders; the last eighth of the images is held out"
     n_valid = min(256, len(synth)//8)
     train,valid = synth.part(len(synth)-n_valid),synth.part(len(synth)-n_valid, None)
+    train.split_idx,valid.split_idx = 0,1  # fastai asks the data set: random windows and blending are for training
     return DataLoaders.from_dsets(train, valid, bs=min(bs, len(train)), num_workers=0, after_batch=tfms, device=device)
 
 # %% ../nbs/09_learner.ipynb #54d204a9
@@ -242,8 +243,8 @@ def synq_learner(teacher:nn.Module, # float classifier; left untouched
     calibrate(student, dls.train_ds.seen(tfms, 256).to(device))
     images = fingerprint({'x': synth.x, 'y': synth.y})
     key = dict(quantization=spec.asdict(), teacher=synth.meta['teacher'], images=images, cutoff=cutoff,
-               terms=stable_name(terms), mix=mix, promote=promote, observe=observe, T=T, kl=kl, bs=bs, seed=seed, amp=amp,
-               cbs=stable_name(list(L(cbs))), learner=stable_name(kwargs))
+               terms=stable_name(terms), mix=mix, promote=promote, observe=observe, T=T, kl=kl, bs=bs, seed=seed,
+               amp=amp, cbs=stable_name(list(L(cbs))), learner=stable_name(kwargs))
     base = [TeacherCallback(teacher, amp), FrozenBN(), BF16(amp), Interrupt(), SeedEpochs(seed), StopDivergence(),
             Checkpoint(path, key)]
     more = ([Promote(promote, amp)] if promote else []) + ([ObserveRanges(observe)] if spec.rules.follow else [])

@@ -362,7 +362,7 @@ def _result(record):
     if final := record.get('final'):
         yield P(f"On held-out synthetic images the student decides as its teacher in {final['agreement']:.1%} of "
                 f"cases; KL {final['valid_loss']:.4f} nats.")
-        if final.get('kept')=='rounded': yield P('Fine-tuning brought it no nearer to the teacher than rounding alone, so '
+        if final.get('kept')=='rounded': yield P('Fine-tuning brought it no nearer to the teacher than rounding, so '
                                                  'the rounded network was kept.')
 
 def _inputs(record):

@@ -102,7 +102,8 @@ def make_row(spec, weights, cache):
     unseen = spec.get('unseen') and teacher_gap(learn.model, teacher, load_images(spec['unseen']).tensors[0])
     on = {term.label: term.weight for term in learn.loss_terms}
     ideas = dict(filter=learn.checkpoint.key['cutoff'], cam=on.get('CAM'), soft=on.get('soft labels'))
-    return {**spec, 'data': Path(spec['data']).name, 'unseen': unseen, 'images': 'real' if spec.get('images') else 'synthetic',
+    source = 'real' if spec.get('images') else 'synthetic'
+    return {**spec, 'data': Path(spec['data']).name, 'unseen': unseen, 'images': source,
             'protocol': quant.protocol, 'ideas': [k for k,v in ideas.items() if v], 'n_synth': len(images),
             'steps': len(learn.curve)*len(learn.dls.train), 'k': acc.k, 'n': acc.n, 'teacher_k': whole.k,
             'kept': learn.kept, 'gap': (finite(gap[0]), gap[1]), 'real_kl': finite(real[0]), 'real_agree': real[1],

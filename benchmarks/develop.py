@@ -9,7 +9,8 @@ from fastcore.script import call_parse
 from bench import run_all
 
 CHANGES = [{}, dict(mix=0.), dict(pace=3.), dict(pace=10.), dict(bs=32), dict(lr=2e-3), dict(lr=5e-4), dict(cam=0.),
-           dict(features=0.), dict(features=200.), dict(ce=0.), dict(cutoff=0), dict(T=4.), dict(promote=.01)]
+           dict(features=0.), dict(features=200.), dict(ce=0.), dict(cutoff=0), dict(T=4.), dict(promote=.01),
+           dict(bs=32, lr=2e-3), dict(bs=32, lr=5e-4), dict(bs=16, lr=5e-4)]
 
 @call_parse
 def main(weights:str=None, # checkpoint of the teacher

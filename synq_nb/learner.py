@@ -20,7 +20,7 @@ from fastai.callback.schedule import Learner, ParamScheduler, SchedNo, combine_s
 from fastai.data.core import DataLoaders
 from fastai.learner import Recorder
 from fastai.optimizer import Adam
-from fastai.torch_core import default_device
+from fastai.torch_core import default_device, no_random
 from fastcore.basics import patch
 from fastcore.foundation import L
 from fastcore.meta import delegates
@@ -205,7 +205,11 @@ def _split(synth, tfms, bs, device):
     n_valid = min(256, len(synth)//8)
     train,valid = synth.part(len(synth)-n_valid),synth.part(len(synth)-n_valid, None)
     train.split_idx,valid.split_idx = 0,1  # fastai asks the data set: random windows and blending are for training
-    return DataLoaders.from_dsets(train, valid, bs=min(bs, len(train)), num_workers=0, after_batch=tfms, device=device)
+    bs = min(bs, len(train))
+    dls = DataLoaders.from_dsets(train, valid, bs=bs, num_workers=0, after_batch=tfms, device=device)
+    with no_random():  # fastai tries each loader once, which draws: here, and not in an epoch after its seed
+        for dl in dls: dl.one_batch()
+    return dls
 
 # %% ../nbs/09_learner.ipynb #54d204a9
 @delegates(QuantSpec, keep=True)

@@ -207,8 +207,7 @@ def _split(synth, tfms, bs, device):
     train.split_idx,valid.split_idx = 0,1  # fastai asks the data set: random windows and blending are for training
     bs = min(bs, len(train))
     dls = DataLoaders.from_dsets(train, valid, bs=bs, num_workers=0, after_batch=tfms, device=device)
-    with no_random():  # fastai tries each loader once, which draws: here, and not in an epoch after its seed
-        for dl in dls: dl.one_batch()
+    with no_random(): dls.n_inp  # here fastai tries one item, which draws; else it would in the first epoch it runs
     return dls
 
 # %% ../nbs/09_learner.ipynb #54d204a9

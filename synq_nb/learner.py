@@ -309,7 +309,7 @@ def fit_learner(learn:SynqLearner, # from `synq_learner`
                 schedule:str='cycle', # 'cycle': one cycle; 'steps': a tenth of lr in the second half; 'flat': always lr
                 progress=True # True: bars and a line per epoch; 'log': lines only; False: nothing
                ):
-    "Fit, continuing after finished epochs; keeps the rounded model unless it came clearly nearer; Ctrl-C: `KeyboardInterrupt`"
+    "Fit, continuing after finished epochs; the rounded model stays unless beaten; Ctrl-C: `KeyboardInterrupt`"
     check_fit(epochs, lr, schedule)
     learn.checkpoint.key |= dict(epochs=epochs, lr=lr, schedule=schedule)
     rounded,before = deepcopy(learn.model.state_dict()),learn.gap()

@@ -10,6 +10,7 @@ __all__ = ['RECIPES', 'Recipe', 'choose_recipe', 'check_recipe', 'zero_shot_quan
 
 # %% ../nbs/10_recipes.ipynb #a4e66e81
 import inspect, time
+from statistics import mean, stdev
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -159,16 +160,20 @@ def select_recipe(teacher:nn.Module, # float classifier
                   candidates:dict, # name → changes to the recipe 'fast', as in `Recipe.changed`
                   wbits:int=4, # weight bits, or a whole `QuantSpec`
                   abits:int=4, # activation bits
+                  seeds:int=2, # fine-tunings per candidate
                   progress=False # as in `fit_learner`
-                 )->tuple: # name of the best, and all scores by name
-    "Fine-tune once per candidate and rank by mean held-out KL: no real image takes part"
+                 )->tuple: # name of the best, standard errors between it and the next, KL per seed by name
+    "Rank candidates by mean held-out KL, without a real image; `ValueError` for other images or fewer than 2 seeds"
     recipes = {name: RECIPES['fast'].changed(**changes) for name,changes in candidates.items()}
     other = [name for name,r in recipes.items() if r.images!=RECIPES['fast'].images]
     if other:
         raise ValueError(f"{', '.join(other)}: these change how images are made, and candidates share their images")
-    scores = {}
-    for name,recipe in recipes.items():
-        learn = synq_learner(teacher, synth, wbits, abits, **recipe.learner)
+    if len(recipes)<2 or seeds<2: raise ValueError("nothing to compare: expected two candidates and two seeds or more")
+    def score(recipe, seed):
+        learn = synq_learner(teacher, synth, wbits, abits, seed=seed, **recipe.learner)
         fit_learner(learn, progress=progress, **recipe.fit)
-        scores[name] = heldout_score(learn.model, teacher, sets)['mean']
-    return min(scores, key=lambda name: scores[name][0]),scores
+        return heldout_score(learn.model, teacher, sets)['mean'][0]
+    scores = {name: [score(recipe, seed) for seed in range(seeds)] for name,recipe in recipes.items()}
+    best,second = sorted(scores, key=lambda name: mean(scores[name]))[:2]
+    error = sum(stdev(scores[name])**2/seeds for name in (best, second))**.5
+    return best,(mean(scores[second])-mean(scores[best]))/max(error, 1e-12),scores

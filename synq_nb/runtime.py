@@ -6,7 +6,7 @@ Docs: https://synq-nb.github.io/synq_nb/runtime.html.md"""
 
 # %% auto #0
 __all__ = ['INTEGER_OPS', 'FLOAT_OPS', 'OnnxAct', 'OnnxIntegers', 'absorb_relu6', 'export_onnx', 'open_session', 'OnnxClassifier',
-           'optimized_ops', 'float_layers', 'latency', 'deploy_report']
+           'optimized_ops', 'float_layers', 'latency', 'deploy_report', 'CalibrationImages']
 
 # %% ../nbs/12_runtime.ipynb #f99133cf
 import copy, json, tempfile, time
@@ -293,3 +293,17 @@ def to_onnx(self:SynqLearner,
     model = convert(self.model, x, out_bits)
     export_onnx(model, path, x, **kwargs)
     return model
+
+# %% ../nbs/12_runtime.ipynb #b7c1d202
+class CalibrationImages:
+    "Images as the `calibration_data_reader` of `onnxruntime.quantization.quantize_static`"
+    def __init__(self,
+                 images:torch.Tensor, # (N, C, H, W), normalised as the model expects
+                 path, # float .onnx that is going to be quantised
+                 bs:int=32 # images per batch
+                ):
+        self.name = open_session(path).get_inputs()[0].name
+        self.batches = iter(images.detach().cpu().float().split(bs))
+    def get_next(self): # a dict of inputs, or None after the last batch
+        x = next(self.batches, None)
+        return None if x is None else {self.name: x.numpy()}

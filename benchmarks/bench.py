@@ -12,6 +12,7 @@ import fastai, torch, torchvision
 from synq_nb import quantize as quantize_module
 from synq_nb.all import *
 from synq_nb.quantize import PACE
+from synq_nb.recipes import _SGD
 
 RESULTS = Path(__file__).parent/'results'
 VERSIONS = {m.__name__: m.__version__ for m in (torch, torchvision, fastai)} | {'python': sys.version.split()[0]}
@@ -29,11 +30,12 @@ def machine():
 
 def settings_of(changes):
     "Rows keep short names for some settings; as arguments of the library they are called otherwise"
-    new = {k:v for k,v in changes.items() if k not in (*OURS, 'alpha', 'beta', 'gamma', 'power', 'tau')}
+    new = {k:v for k,v in changes.items() if k not in (*OURS, 'alpha', 'beta', 'gamma', 'power', 'sgd', 'tau')}
     if 'alpha' in changes: new['bn'] = changes['alpha']
     if 'power' in changes: new['canvas'] = 'spectrum' if changes['power'] else 'pixels'
     hard = {k:changes[old] for old,k in (('beta', 'weight'), ('gamma', 'gamma')) if old in changes}
     if hard: new['hard'] = dict(weight=.1) | hard
+    if changes.get('sgd'): new['opt_func'] = _SGD
     if 'tau' in changes: new['ce'] = dict(weight=changes.get('ce', DEFAULT_TERMS['ce']), tau=changes['tau'])
     return new
 

@@ -8,24 +8,35 @@ settings whose counts do not differ. Nothing is ever fitted on a photograph."""
 from fastcore.script import call_parse
 from bench import run_all
 
-CHANGES = [{}, dict(mix=0.), dict(pace=3.), dict(pace=10.), dict(bs=32), dict(lr=2e-3), dict(lr=5e-4), dict(cam=0.),
-           dict(features=0.), dict(features=200.), dict(ce=0.), dict(cutoff=0), dict(T=4.), dict(promote=.01),
-           dict(bs=32, lr=2e-3), dict(bs=32, lr=5e-4), dict(bs=16, lr=5e-4)]
+# around the recipe `fast` as it was, with batches of 64; rows with `bs` have batches of their own
+BASE = dict(bs=64)
+CHANGES = [BASE|c for c in (
+    {}, dict(mix=0.), dict(pace=3.), dict(pace=10.), dict(bs=32), dict(lr=2e-3), dict(lr=5e-4), dict(cam=0.),
+    dict(features=0.), dict(features=200.), dict(ce=0.), dict(cutoff=0), dict(T=4.), dict(promote=.01),
+    dict(bs=32, lr=2e-3), dict(bs=32, lr=5e-4), dict(bs=16, lr=5e-4))]
+PAPER = [dict(n=2304), dict(n=2304, sgd=True), dict(n=2304, cutoff=.25), dict(n=2304, sgd=True, cutoff=.25),
+         dict(n=2304, lr=1e-3)]
 
 @call_parse
 def main(weights:str=None, # checkpoint of the teacher
          data:str=None, # .npz or folder of labelled development images
          unseen:str=None, # .npz of more photographs
+         real:str='', # .npz of photographs to train on instead, the upper bound; empty: none
          model:str='resnet32_cifar10', # zoo name
          bits:str='33 22', # W and A bits
          seeds:str='0 1', # of images and fine-tuning
+         recipe:str='fast', # or `paper_fast`, whose changes are a list of their own
          only:str='', # numbers of the changes to try, from 0; empty: all
          cache:str='runs/cache', # folder for image sets
          workers:int=None, # processes; default: one per core
          out:str=None # result file
         ):
     "Try each change of the default over seeds"
-    chosen = [CHANGES[int(i)] for i in only.split()] if only else CHANGES
-    specs = [dict(wbits=int(b[0]), abits=int(b[1]), seed=int(s), changes=c)
+    tried = PAPER if recipe=='paper_fast' else CHANGES
+    chosen = [tried[int(i)] for i in only.split()] if only else tried
+    specs = [dict(wbits=int(b[0]), abits=int(b[1]), seed=int(s), changes=c, recipe=recipe)
              for s in seeds.split() for c in chosen for b in bits.split()]
+    if real:
+        specs = [dict(wbits=int(b[0]), abits=int(b[1]), seed=int(s), changes=BASE|dict(subset=2304), images=real)
+                 for s in seeds.split() for b in bits.split()]
     run_all(specs, 'development', weights, cache, out, workers, model=model, data=data, unseen=unseen)

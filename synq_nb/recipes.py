@@ -67,10 +67,10 @@ _PAPER_LEARNER = dict(protocol='paper', cutoff=PAPER_CUTOFF, terms=dict(cam=200.
 _PAPER_FAST = dict(protocol='paper', cutoff=PAPER_CUTOFF, terms=dict(cam=50., features=50., ce=.5), mix=0.,
                    bs=16, observe=1)
 
-RECIPES = {'fast':  Recipe(dict(n=2304, iters=40), fit=dict(epochs=8, lr=1e-3)),
-           'best':  Recipe(dict(n=4608, iters=40), fit=dict(epochs=12, lr=1e-3)),
+RECIPES = {'fast':  Recipe(dict(n=2304, iters=40), dict(bs=32), dict(epochs=8, lr=1e-3)),
+           'best':  Recipe(dict(n=4608, iters=40), dict(bs=32), dict(epochs=12, lr=1e-3)),
            'paper': Recipe(_PAPER_IMAGES, _PAPER_LEARNER, dict(epochs=1053, lr=1e-6, schedule='flat')),
-          'paper_fast': Recipe(dict(n=4608, iters=40), _PAPER_FAST, dict(epochs=8, lr=3e-4))}
+           'paper_fast': Recipe(dict(n=4608, iters=40), _PAPER_FAST, dict(epochs=8, lr=3e-4))}
 
 def choose_recipe(recipe, # name of a recipe, 'auto', or a `Recipe`, which is returned
                   spec:QuantSpec=None # bits, on which 'auto' depends

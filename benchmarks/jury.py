@@ -3,7 +3,8 @@
     python benchmarks/jury.py --weights resnet32.safetensors
 
 Judges the students that other commands of this folder left in the cache, and writes benchmarks/results/jury.json: per
-student the KL to its teacher on every jury, beside the rows' own `k`, `real_kl` and `unseen`."""
+student the KL to its teacher on every jury, beside the rows' own `k`, `real_kl` and `unseen`. Students that were judged
+before are skipped."""
 import math
 from fastcore.script import call_parse
 from bench import *
@@ -63,16 +64,17 @@ def main(weights:str=None, # checkpoint of the teacher
         ):
     "Judge saved students"
     torch.set_num_threads(1)
-    out,card,found = Path(out or RESULTS/'jury.json'),ZOO[model],[]
+    out,card = Path(out or RESULTS/'jury.json'),ZOO[model]
+    judged = json.loads(out.read_text())['rows'] if out.exists() else []
     teacher = load_model(model, weights)
     sets = juries(card, teacher, n, cache)
     for row in json.loads((RESULTS/f'{rows}.json').read_text())['rows']:
         file = student_file(row | dict(images=real if row['images']=='real' else None), cache)
-        if row['model']!=model or not file.exists(): continue
+        about = {k: row[k] for k in ('model', 'wbits', 'abits', 'seed', 'recipe', 'changes', 'images')}
+        if row['model']!=model or not file.exists() or any(about.items()<=r.items() for r in judged): continue
         student = load_student(card.build(), file)[0].eval()
         kl = {name: finite(teacher_gap(student, teacher, x)[0]) for name,x in sets.items()}
-        keys = 'model', 'wbits', 'abits', 'seed', 'recipe', 'changes', 'images', 'k', 'n', 'teacher_k', 'gap', 'real_kl'
-        found.append({k: row[k] for k in keys} | dict(unseen=row['unseen'], jury=kl, versions=VERSIONS, **machine()))
+        seen = {k: row.get(k) for k in ('k', 'n', 'teacher_k', 'gap', 'real_kl', 'unseen')}
+        judged.append(about | seen | dict(jury=kl, versions=VERSIONS, **machine()))
+        write_json(out, dict(rows=judged))
         print(row['wbits'], row['seed'], row['changes'], {k: round(v, 3) for k,v in kl.items()}, flush=True)
-    kept = [r for r in json.loads(out.read_text())['rows'] if r['model']!=model] if out.exists() else []
-    write_json(out, dict(rows=kept+found))

@@ -35,10 +35,11 @@ def test_notebooks_are_small():
     assert sizes and max(sizes.values())<1.5, sizes
 
 def test_results_say_what_they_measured():
-    keys = set('model protocol recipe wbits abits ideas seed n_synth steps k n teacher_k agree s_synth s_finetune '
+    keys = set('model protocol recipe wbits abits ideas seed n_synth steps k n teacher_k s_synth s_finetune '
                'cores versions'.split())
+    whole = keys | set('commit cpu precision images_hash data unseen'.split())
     speed = {'what', 'batch', 'ours_s', 'reference_s', 'ratio'}
-    for name,more in dict(cifar10=keys, ablation=keys, sweeps=keys, speed=speed).items():
+    for name,more in dict(report=whole, development=whole, ablation=keys, speed=speed).items():
         rows = json.loads((ROOT/f'benchmarks/results/{name}.json').read_text())['rows']
         assert rows and not set().union(*(more-r.keys() for r in rows)), name
 
@@ -62,3 +63,12 @@ def test_the_site_can_prepare_every_notebook(tmp_path):
     code = "from nbdev.serve import proc_nbs; proc_nbs('nbs', n_workers=0, force=True)"
     r = subprocess.run([sys.executable, '-c', code], cwd=tmp_path, capture_output=True, text=True)
     assert r.returncode==0, r.stderr[-2000:]
+
+def test_the_empty_puzzles_are_those_that_were_solved(tmp_path):
+    shutil.copytree(ROOT/'.ci', tmp_path/'.ci')
+    shutil.copytree(ROOT/'nbs/tutorials', tmp_path/'nbs/tutorials')
+    subprocess.run([sys.executable, tmp_path/'.ci/puzzles.py'], check=True)
+    made,kept = (json.loads((p/'nbs/tutorials/06_ten_puzzles.ipynb').read_text()) for p in (tmp_path, ROOT))
+    assert made==kept
+    code = [''.join(c['source']) for c in kept['cells'] if c['cell_type']=='code']
+    assert sum('raise NotImplementedError' in s for s in code)==sum(s.startswith('check(') for s in code)==10

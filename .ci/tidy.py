@@ -10,13 +10,13 @@ def settle(text):
     return '\n'.join(l for l in lines if l and not BAR.match(l))
 
 def tidy(cell):
-    "Settle the streams of a code cell, and drop those that are empty then"
+    "Settle the streams of a code cell, and drop warnings and what is empty then"
     streams = [o for o in cell['outputs'] if o['output_type']=='stream']
     for o in streams:
         text = ''.join(o['text'])
         if '\r' in text: o['text'] = (settle(text)+'\n').splitlines(True)
     empty = [o for o in streams if not ''.join(o['text']).strip()]
-    cell['outputs'] = [o for o in cell['outputs'] if o not in empty]
+    cell['outputs'] = [o for o in cell['outputs'] if o not in empty and o.get('name')!='stderr']
 
 if __name__=='__main__':
     for p in Path(__file__).parents[1].glob('nbs/**/*.ipynb'):

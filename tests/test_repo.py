@@ -72,3 +72,8 @@ def test_the_empty_puzzles_are_those_that_were_solved(tmp_path):
     assert made==kept
     code = [''.join(c['source']) for c in kept['cells'] if c['cell_type']=='code']
     assert sum('raise NotImplementedError' in s for s in code)==sum(s.startswith('check(') for s in code)==10
+
+def test_no_warning_is_stored():
+    found = [f"{name} {c['id']}" for name,nb in stored() for c in nb['cells'] for o in c.get('outputs', [])
+             if o.get('name')=='stderr']
+    assert not found, found

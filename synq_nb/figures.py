@@ -75,7 +75,7 @@ def to_unit(im # (C, H, W) tensor of any range, on any device
 
 # %% ../nbs/01_figures.ipynb #0b490d9f
 def plot_images(batches:dict, # name → (N, C, H, W)
-                y=None, # (N,) labels, titles of the first row
+                y=None, # (N,) labels or names, titles of the first row
                 n:int=10, # columns
                 cmap:str='gray' # colours of images with one channel
                ): # matplotlib axes (rows, n)
@@ -90,5 +90,5 @@ def plot_images(batches:dict, # name → (N, C, H, W)
             ax.set(xticks=[], yticks=[])
             ax.spines[:].set_visible(False)
     if y is not None:
-        for ax,label in zip(axs[0], y): ax.set_title(f'class {label}', fontsize=8)
+        for ax,label in zip(axs[0], y): ax.set_title(label if isinstance(label, str) else f'class {label}', fontsize=8)
     return axs

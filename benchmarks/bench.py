@@ -11,12 +11,12 @@ from pathlib import Path
 import fastai, torch, torchvision
 from synq_nb import quantize as quantize_module
 from synq_nb.all import *
-from synq_nb.quantize import PACE
+from synq_nb.quantize import NARROWEST, PACE
 from synq_nb.recipes import _SGD
 
 RESULTS = Path(__file__).parent/'results'
 VERSIONS = {m.__name__: m.__version__ for m in (torch, torchvision, fastai)} | {'python': sys.version.split()[0]}
-OURS = 'subset', 'noise', 'pace'  # changes that are no settings of a recipe
+OURS = 'subset', 'noise', 'pace', 'narrowest'  # changes that are no settings of a recipe
 
 def machine():
     "Where a row was measured: commit, processor, precision"
@@ -88,6 +88,7 @@ def make_row(spec, weights, cache):
     "Quantise as `spec` says; only then read the test images, to count"
     torch.set_num_threads(1)
     quantize_module.PACE = spec['changes'].get('pace', PACE)
+    quantize_module.NARROWEST = spec['changes'].get('narrowest', NARROWEST)
     teacher,recipe = load_model(spec['model'], weights),recipe_of(spec)
     images,s_synth = images_of(spec, teacher, cache)
     learner = dict(recipe.learner)

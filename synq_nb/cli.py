@@ -140,21 +140,22 @@ def _demo(out:Path=Path('runs/demo'), # folder for the run
           abits:int=3, # activation bits
           seed:int=0 # of everything
          ):
-    "Train a digits classifier, forget the data, quantise it, and compare"
+    "Train a classifier of picture patches, forget the data, quantise it, and compare"
     from synq_nb.quantize import calibrate, quantize
-    from synq_nb.zoo import digits_data, evaluate, model_card
-    print('training the teacher on one half of the digits')
-    run,teacher = _start(out, model_card('digits'), None, wbits=wbits, abits=abits, seed=seed)
+    from synq_nb.zoo import evaluate, model_card, patches_data
+    print('training the teacher on patches of sixteen pictures, about a minute, the first time')
+    small = dict(n=1024, iters=40, epochs=8, bn=.3, hard=1.)
+    run,teacher = _start(out, model_card('patches'), None, wbits=wbits, abits=abits, seed=seed, **small)
     if run.record['finished']: return
     print('quantising it without data')
     learn = run.quantize(teacher, progress=_progress())
     rounded = calibrate(quantize(teacher, wbits, abits, method='minmax'), learn.seen(256))
     models = {'teacher, float': teacher, f'round-to-nearest W{wbits}A{abits}': rounded,
               f'SynQ W{wbits}A{abits}': run.student()}
-    test = digits_data()[1]
+    test = patches_data()[1]
     rows = {name: evaluate(m, test) for name,m in models.items()}
-    run.add_accuracy(rows, 'the half of the digits that the teacher was not trained on')
-    print('\naccuracy on the held-out half')
+    run.add_accuracy(rows, 'patches that the teacher was not trained on')
+    print('\naccuracy on held-out patches')
     _print_rows(rows)
     teacher,rounded,student = (acc.k for acc in rows.values())
     if teacher>rounded: print(f'SynQ recovered {(student-rounded)/(teacher-rounded):.0%} of what rounding lost')

@@ -22,26 +22,27 @@ def difficulty(logits:torch.Tensor, # teacher logits (N, classes)
 
 # %% ../nbs/08_difficulty.ipynb #0c732f0b
 def plot_difficulty(d:torch.Tensor, # (N,) difficulties
-                    wrong:torch.Tensor, # (N,) whether the teacher names another class
+                    wrong, # (N,) whether a network names another class, or name of a network → that
                     tau:float=.5, # threshold to mark
                     axs=None, # two matplotlib axes
                     n_bins:int=10 # bins from 0 to 1
                    ):
-    "How many samples there are at each difficulty, and how often the teacher contradicts their label"
+    "How many samples there are at each difficulty, and how often a network contradicts their label"
     import matplotlib.pyplot as plt
     axs = plt.subplots(1, 2, figsize=(9, 2.8))[1] if axs is None else axs
     which = (d*n_bins).long().clamp(0, n_bins-1).cpu()
     count = torch.bincount(which, minlength=n_bins)
-    share = torch.bincount(which, wrong.float().cpu(), n_bins)/count
     middle = (torch.arange(n_bins)+.5)/n_bins
     axs[0].bar(middle, count, .9/n_bins)
-    axs[0].set(ylabel='samples', yscale='log')
-    axs[1].plot(middle, share*100, marker='o')
-    axs[1].set_ylabel('teacher contradicts label, %')
+    axs[0].set_ylabel('samples')
+    for (name,w),mark in zip((wrong if isinstance(wrong, dict) else {'teacher': wrong}).items(), 'osv'):
+        share = torch.bincount(which, w.float().cpu(), n_bins)/count
+        axs[1].plot(middle, share*100, marker=mark, label=name)
+    axs[1].set_ylabel('contradicts the label, %')
     for ax in axs:
         ax.axvline(tau, color='C1', ls='--', label=f'τ = {tau}')
         ax.set_xlabel('difficulty δ')
-    axs[0].legend()
+    for ax in axs: ax.legend()
     return axs
 
 # %% ../nbs/08_difficulty.ipynb #c194761c

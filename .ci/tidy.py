@@ -1,5 +1,6 @@
-"Progress bars overwrite their line; keep only what was left of it in stored outputs. Run after nbdev-test --save"
-import json, re
+"""Progress bars overwrite their line; keep only what was left of it in stored outputs. Run after nbdev-test --save,
+for all notebooks or for those that are named."""
+import json, re, sys
 from pathlib import Path
 
 BAR = re.compile(r'(Epoch \d+/\d+ :|█?\s*$)| *\|[█-]+\| ')
@@ -19,7 +20,7 @@ def tidy(cell):
     cell['outputs'] = [o for o in cell['outputs'] if o not in empty and o.get('name')!='stderr']
 
 if __name__=='__main__':
-    for p in Path(__file__).parents[1].glob('nbs/**/*.ipynb'):
+    for p in map(Path, sys.argv[1:] or Path(__file__).parents[1].glob('nbs/**/*.ipynb')):
         nb = json.loads(p.read_text())
         before = json.dumps(nb)
         for c in nb['cells']:

@@ -13,10 +13,11 @@ from synq_nb import quantize as quantize_module
 from synq_nb.all import *
 from synq_nb.quantize import NARROWEST, PACE
 from synq_nb.recipes import _SGD
+from trials import TRIALS, Average, DropRounding, renormalise, staged, with_leaves
 
 RESULTS = Path(__file__).parent/'results'
 VERSIONS = {m.__name__: m.__version__ for m in (torch, torchvision, fastai)} | {'python': sys.version.split()[0]}
-OURS = 'subset', 'noise', 'pace', 'narrowest'  # changes that are no settings of a recipe
+OURS = 'subset', 'noise', 'pace', 'narrowest', *TRIALS  # changes that are no settings of a recipe
 
 def machine():
     "Where a row was measured: commit, processor, precision"
@@ -92,10 +93,15 @@ def make_row(spec, weights, cache):
     teacher,recipe = load_model(spec['model'], weights),recipe_of(spec)
     images,s_synth = images_of(spec, teacher, cache)
     learner = dict(recipe.learner)
-    quant = QuantSpec.take(spec['wbits'], spec['abits'], learner)
-    learn = synq_learner(teacher, images, quant, seed=spec['seed'], **learner)
+    quant,on,seed = QuantSpec.take(spec['wbits'], spec['abits'], learner),spec['changes'],spec['seed']
+    if 'leaves' in on: images = with_leaves(images, teacher, model_card(spec['model']), on['leaves'], seed)
+    learn,fit = synq_learner(teacher, images, quant, seed=seed, **learner),recipe.fit
     start = time.perf_counter()
-    try: fit_learner(learn, progress=False, **recipe.fit)
+    if 'stages' in on: fit = staged(learn, teacher, images, on['stages'], seed, learner, fit)
+    if 'renorm' in on: renormalise(learn)
+    if 'drop' in on: learn.add_cb(DropRounding(on['drop']))
+    if 'average' in on: learn.add_cb(Average(on['average']))
+    try: fit_learner(learn, progress=False, **fit)
     except FloatingPointError as e: print(spec['changes'], e, flush=True)  # counted as it stands
     s_finetune = time.perf_counter()-start
     save_student(learn.model, student_file(spec, cache))
@@ -103,8 +109,8 @@ def make_row(spec, weights, cache):
     acc,whole = evaluate(learn.model, test),evaluate(teacher, test)
     gap,real = learn.gap(),teacher_gap(learn.model, teacher, test.tensors[0])
     unseen = spec.get('unseen') and teacher_gap(learn.model, teacher, load_images(spec['unseen']).tensors[0])
-    on = {term.label: term.weight for term in learn.loss_terms}
-    ideas = dict(filter=learn.checkpoint.key['cutoff'], cam=on.get('CAM'), soft=on.get('soft labels'))
+    λ = {term.label: term.weight for term in learn.loss_terms}
+    ideas = dict(filter=learn.checkpoint.key['cutoff'], cam=λ.get('CAM'), soft=λ.get('soft labels'))
     source = 'real' if spec.get('images') else 'synthetic'
     return {**spec, 'data': Path(spec['data']).name, 'unseen': unseen, 'images': source,
             'protocol': quant.protocol, 'ideas': [k for k,v in ideas.items() if v], 'n_synth': len(images),

@@ -17,6 +17,11 @@ CHANGES = [BASE|c for c in (
     dict(bs=32, cam=0., features=0., ce=0.), dict(bs=32, features=0.), dict(bs=32, narrowest=3, cam=0.),
     dict(bs=32, narrowest=3, features=0.), dict(bs=32, narrowest=3, ce=0.), dict(bs=32, narrowest=3, cutoff=0),
     dict(bs=32, narrowest=3, cam=0., features=0., ce=0.))]
+# with batches of 32 and slower two-bit steps: ways of their own, each in `trials.py`
+NOW = dict(bs=32, narrowest=3)
+CHANGES += [NOW|c for c in (
+    dict(drop=.5), dict(stages=[3, 3]), dict(leaves=768, epochs=6), dict(renorm=True), dict(average=.98), dict(mix=1.),
+    dict(epochs=24))]
 PAPER = [dict(n=2304), dict(n=2304, sgd=True), dict(n=2304, cutoff=.25), dict(n=2304, sgd=True, cutoff=.25),
          dict(n=2304, lr=1e-3)]
 

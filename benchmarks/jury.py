@@ -8,23 +8,7 @@ before are skipped."""
 import math
 from fastcore.script import call_parse
 from bench import *
-
-def dead_leaves(n, size, seed, leaves=120):
-    "Shaded discs and boxes that hide one another, radii with density r^-3: edges and flat areas like photographs"
-    gen = torch.Generator().manual_seed(seed)
-    def draw(*shape): return torch.rand(n, *shape, generator=gen)
-    y,x = torch.meshgrid(torch.arange(size)+.5, torch.arange(size)+.5, indexing='ij')
-    small,large = (size/24)**-2,(size/1.5)**-2
-    images = draw(3, 1, 1).expand(n, 3, size, size)
-    for _ in range(leaves):
-        radius,turn,flat = (small+draw(1, 1)*(large-small))**-.5,draw(1, 1)*math.pi,.5+.5*draw(1, 1)
-        dy,dx = y-size*draw(1, 1),x-size*draw(1, 1)
-        p,q = (dy*turn.cos()-dx*turn.sin())/flat,(dy*turn.sin()+dx*turn.cos())*flat
-        box = torch.maximum(p.abs(), q.abs())<.9*radius
-        inside = torch.where(draw(1, 1)<.5, box, p**2+q**2<radius**2)
-        shade = (draw(3, 1, 1)-.5)*(p/size)[:,None]
-        images = torch.where(inside[:,None], (draw(3, 1, 1)+shade).clamp(0, 1), images)
-    return images
+from trials import dead_leaves
 
 def clouds(n, size, seed, power=1.2):
     "Coloured noise with the spectrum 1/f^power"

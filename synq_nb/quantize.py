@@ -30,27 +30,28 @@ def int_range(bits:int, # width of the integer, 2 to 8
     return (-2**(bits-1), 2**(bits-1)-1) if signed else (0, 2**bits-1)
 
 # %% ../nbs/03_quantize.ipynb #f82207f3
+def _ends(x, lo, hi): # of one grid for the whole of a CPU tensor: numbers, with which torch's kernels are vectorised
+    return (lo.item(), hi.item()) if lo.ndim==0 and x.device.type=='cpu' else (lo, hi)
+
 class _FakeQuantize(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, scale, zero_point, qmin, qmax, grad_scale):
-        s,z = scale.to(x.dtype),zero_point.to(x.dtype)
-        q = (x*(1/s)).round_().add_(z)
-        out = q.clamp(qmin, qmax)
-        inside = q==out
-        out.sub_(z).mul_(s)
-        slope = torch.where(inside, out-x, out) if ctx.needs_input_grad[1] else None  # of out by log(scale)
-        ctx.save_for_backward(scale, inside, slope)
+        s,lo,hi = scale.to(x.dtype),qmin-zero_point.to(x.dtype),qmax-zero_point.to(x.dtype)
+        out = (x*(1/s)).round_().clamp_(*_ends(x, lo, hi)).mul_(s)
+        ctx.save_for_backward(x, out, scale, (lo-.5)*s, (hi+.5)*s)
         ctx.grad_scale = grad_scale
         return out
 
     @staticmethod
     def backward(ctx, grad):
-        scale,inside,slope = ctx.saved_tensors
-        gx,gs = torch.where(inside, grad, 0),None
-        if slope is not None:
-            dims = [d for d in range(grad.ndim) if scale.ndim==0 or scale.shape[d]==1]
-            gs = (grad*slope).sum(dims).float().view_as(scale)/scale*ctx.grad_scale
-        return gx,gs,None,None,None,None
+        x,out,scale,lo,hi = ctx.saved_tensors
+        lo,hi = _ends(x, lo, hi)
+        if isinstance(lo, float): inside = torch.ops.aten.hardtanh_backward(grad, x, lo, hi)
+        else: inside = grad*((x>lo)&(x<hi))
+        if not ctx.needs_input_grad[1]: return inside,None,None,None,None,None
+        dims = [d for d in range(grad.ndim) if scale.ndim==0 or scale.shape[d]==1]
+        by_log = torch.addcmul(inside*(out-x), grad-inside, out).sum(dims).float()  # by the logarithm of the scale
+        return inside,by_log.view_as(scale)/scale*ctx.grad_scale,None,None,None,None
 
 # %% ../nbs/03_quantize.ipynb #52465c35
 def fake_quantize(x:torch.Tensor, # any float tensor

@@ -38,7 +38,7 @@ class _FakeQuantize(torch.autograd.Function):
     def forward(ctx, x, scale, zero_point, qmin, qmax, grad_scale):
         s,lo,hi = scale.to(x.dtype),qmin-zero_point.to(x.dtype),qmax-zero_point.to(x.dtype)
         out = (x*(1/s)).round_().clamp_(*_ends(x, lo, hi)).mul_(s)
-        ctx.save_for_backward(x, out, scale, (lo-.5)*s, (hi+.5)*s)
+        ctx.save_for_backward(x, out, scale, (lo-.5)*scale, (hi+.5)*scale)
         ctx.grad_scale = grad_scale
         return out
 
@@ -49,9 +49,8 @@ class _FakeQuantize(torch.autograd.Function):
         if isinstance(lo, float): inside = torch.ops.aten.hardtanh_backward(grad, x, lo, hi)
         else: inside = grad*((x>lo)&(x<hi))
         if not ctx.needs_input_grad[1]: return inside,None,None,None,None,None
-        dims = [d for d in range(grad.ndim) if scale.ndim==0 or scale.shape[d]==1]
-        by_log = torch.addcmul(inside*(out-x), grad-inside, out).sum(dims).float()  # by the logarithm of the scale
-        return inside,by_log.view_as(scale)/scale*ctx.grad_scale,None,None,None,None
+        by_log = (out-x).mul_(inside).addcmul_(grad-inside, out)  # by the logarithm of the scale
+        return inside,by_log.sum_to_size(scale.shape).float()/scale*ctx.grad_scale,None,None,None,None
 
 # %% ../nbs/03_quantize.ipynb #52465c35
 def fake_quantize(x:torch.Tensor, # any float tensor

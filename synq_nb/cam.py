@@ -56,10 +56,10 @@ def show_maps(x:torch.Tensor, # (N, C, H, W) images
     n = min(n, len(x))
     size = .95*n+.9,1.15*(len(maps)+1)
     fig,axs = plt.subplots(len(maps)+1, n, figsize=size, squeeze=False)
-    for ax,im in zip(axs[0], x): ax.imshow(to_unit(im), cmap='gray')
+    for ax,im in zip(axs[0], x): ax.imshow(to_unit(im), cmap='gray', interpolation='nearest')
     for (name,S),row in zip(maps.items(), axs[1:]):
         for ax,s in zip(row, scale_map(S[:n].detach().float()).cpu()):
-            shown = ax.imshow(s, vmin=0, vmax=1, interpolation='bilinear')
+            shown = ax.imshow(s, vmin=0, vmax=1, interpolation='nearest')
         for ax,word in zip(row, (says or {}).get(name, ())): ax.set_title(word, fontsize=8)
     for ax,label in zip(axs[0], () if y is None else y):
         ax.set_title(label if isinstance(label, str) else f'class {label}', fontsize=8)

@@ -162,6 +162,17 @@ def _demo(out:Path=Path('runs/demo'), # folder for the run
     print(f"model, files for a device and report: {out}/report.html")
 
 # %% ../nbs/15_cli.ipynb #e0a29265
+def _rounded(value):
+    "A value as in JSON, with its fractions cut to four digits"
+    if isinstance(value, float): return float(f'{value:.4g}')
+    if isinstance(value, list): return [_rounded(v) for v in value]
+    return {k: _rounded(v) for k,v in value.items()} if isinstance(value, dict) else value
+
+def _print_record(name, value):
+    rows = value if isinstance(value, dict) else {}
+    print(f'{name}:', *([] if rows else [json.dumps(value)]))
+    for key,v in rows.items(): print(f'  {key}: {json.dumps(_rounded(v))}')
+
 def _info(run:Path=None # folder of a run, to describe that instead
          ):
     "What this installation can do, or what a run did"
@@ -169,7 +180,7 @@ def _info(run:Path=None # folder of a run, to describe that instead
         from synq_nb.runs import Run
         record = Run.load(run).record
         for name in ('options', 'finished', 'seconds', 'final', 'versions', 'accuracy'):
-            if name in record: print(f'{name}: {json.dumps(record[name])}')
+            if name in record: _print_record(name, record[name])
         return
     import torch
     from fastai.torch_core import default_device

@@ -29,6 +29,7 @@ from .difficulty import difficulty, plot_difficulty
 from .recipes import check_recipe, choose_recipe, zero_shot_quantize
 from .integers import convert, load_packed, pack, packed_meta
 from .runtime import OnnxClassifier, export_onnx
+from .explore import readable_log
 
 # %% ../nbs/14_runs.ipynb #8152884b
 _TMP = re.compile(r'\..+\.(\d+)\.tmp')  # the names that `core.atomic` gives out
@@ -233,7 +234,8 @@ def plot_loss(curve:list, # rows of (training loss, held-out loss, agreement), o
     ax = ax or plt.subplots(figsize=(6, 3))[1]
     for i,name in enumerate(('training loss', 'KL on held-out synthetic images')):
         ax.plot(range(1, len(curve)+1), [row[i] for row in curve], marker='os'[i], label=name)
-    ax.set(xlabel='epoch', ylabel='loss', yscale='log')
+    ax.set(xlabel='epoch', ylabel='loss', yscale='log', xticks=range(1, len(curve)+1, -(-len(curve)//10)))
+    readable_log(ax.yaxis)
     ax.legend()
     return ax
 
@@ -262,8 +264,10 @@ def run_figures(learn # from `zero_shot_quantize`
     bins = min(16, x.shape[-1]//2)
     logits = in_batches(learn.teacher.teacher, x)
     hard = plot_difficulty(difficulty(logits, y), logits.argmax(1)!=y)
+    spectra = plot_spectra({k: v[:256] for k,v in batches.items()}, n_bins=bins)
+    readable_log(spectra.yaxis)
     figures = dict(images=(head, plot_images(batches, y)[0,0].figure),
-                   spectra=('Spectra', plot_spectra({k: v[:256] for k,v in batches.items()}, n_bins=bins).figure),
+                   spectra=('Spectra', spectra.figure),
                    difficulty=('Difficulty of the images', hard[0].figure),
                    cam=('Where teacher and student look', _cam_figure(learn, x[:10], y[:10])),
                    loss=('Fine-tuning', plot_loss(learn.curve).figure))

@@ -223,7 +223,7 @@ def _cut(picture, n, odd, gen, size=32, stripe=64):
     return patches[patches.std((1,2))>.05][:n]
 
 def patches_data(seed:int=0 # of the places
-                )->tuple: # (train, test) TensorDatasets: x (N,1,32,32) with about zero mean and unit variance, y in 0–15
+                )->tuple: # (train, test) TensorDatasets: x (N,1,32,32) of about unit variance, y in 0–15
     "Patches of 16 pictures, 200 of each to train and 100 to test, from different stripes"
     gen = torch.Generator().manual_seed(seed)
     pictures = [_picture(name) for name in PICTURES]

@@ -123,13 +123,16 @@ def elsewhere(page, repo):
               'on Binder': f'https://mybinder.org/v2/gh/{name}/main?labpath={path}'}
     return '<p class="elsewhere">'+' · '.join(f'<a href="{u}">{t}</a>' for t,u in places.items())+'</p>'
 
+def anchored(body):
+    "Headings with the names that Jupyter gives them"
+    def name(m): return re.sub(r'\s+', '-', re.sub('<.*?>', '', m[2]).strip()).replace('"', '&quot;')
+    return re.sub('<h([23])>(.*?)</h[23]>', lambda m: f'<h{m[1]} id="{name(m)}">{m[2]}</h{m[1]}>', body)
+
 def here(body):
     "Links to the sections of a page that has several, before the first of them"
-    heads = dict.fromkeys(re.findall('<h2>(.*?)</h2>', body))
+    heads = re.findall('<h2 id="(.*?)">(.*?)</h2>', body)
     if len(heads)<3: return body
-    for head in heads: heads[head] = re.sub(r'\W+', '-', re.sub('<.*?>', '', head).lower()).strip('-')
-    rows = ''.join(f'<li><a href="#{i}">{re.sub("</?a.*?>", "", head)}</a>' for head,i in heads.items())
-    body = re.sub('<h2>(.*?)</h2>', lambda m: f'<h2 id="{heads[m[1]]}">{m[1]}</h2>', body)
+    rows = ''.join(f'<li><a href="#{i}">{re.sub("</?a.*?>", "", head)}</a>' for i,head in heads)
     contents = f'<details open class="here"><summary>On this page</summary><ul>{rows}</ul></details>'
     return body.replace('<h2 ', contents+'<h2 ', 1)
 
@@ -157,7 +160,7 @@ def main(out:str='_site'): # Folder of the pages
         if i+1<len(order): around += link(order[i+1], '{} →')
         body = exporter.from_notebook_node(nb)[0]
         body = re.sub('href="([^"]+)"', lambda m: f'href="{href(m[1], p, pages, repo)}"', body)
-        body = here(body).replace('</h1>', '</h1>'+elsewhere(p, repo), 1)
+        body = here(anchored(body)).replace('</h1>', '</h1>'+elsewhere(p, repo), 1)
         dest = out/p.relative_to(NBS).with_suffix('.html')
         dest.parent.mkdir(parents=True, exist_ok=True)
         up = '../'*(len(p.relative_to(NBS).parts)-1)

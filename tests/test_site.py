@@ -157,12 +157,14 @@ def test_the_public_site_adds_number_links_and_folds(tmp_path, browser):
     file.parent.mkdir(parents=True)
     file.write_text('<meta charset="utf-8"><meta name="quarto:offset" content="../"><h1>On the device</h1>'
                     '<div class="cell"><details class="code-fold"><summary>Solution</summary><pre>1+1</pre></details>'
-                    f'<div class="cell-output"><pre>2</pre></div></div>{html["include-after-body"]["text"]}')
+                    '<div class="cell-output"><pre>2</pre></div></div><h2 id="two-pairs">Two Pairs</h2>'
+                    '<a href="#Two-Pairs">above</a>'+html['include-after-body']['text'])
     with browser.new_page() as page:
         page.goto(file.as_uri())
         assert page.inner_text('h1')=='Tutorial 5 · On the device'
         links = page.locator('.elsewhere a').evaluate_all('all => all.map(a => a.href)')
         assert len(links)==3 and all(url.endswith('nbs/tutorials/05_deploy.ipynb') for url in links)
+        assert page.locator('text=above').get_attribute('href').endswith('#two-pairs')
         assert not page.locator('.cell-output').is_visible()
         page.click('summary')
         assert page.locator('.cell-output').is_visible()

@@ -11,7 +11,8 @@ def settle(text):
     return '\n'.join(l for l in lines if l and not BAR.match(l))
 
 def tidy(cell):
-    "Settle the streams of a code cell, and drop warnings and what is empty then"
+    "Settle the streams of a code cell, and drop warnings, widgets that need a kernel, and what is empty then"
+    for o in cell['outputs']: o.get('data', {}).pop('application/vnd.jupyter.widget-view+json', None)
     streams = [o for o in cell['outputs'] if o['output_type']=='stream']
     for o in streams:
         text = ''.join(o['text'])

@@ -103,7 +103,7 @@ def ran(lab, browser, artefacts):
                 if len(seen) in (1, 3):
                     page.locator('.synq-dashboard').first.screenshot(path=artefacts/f'dashboard_{len(seen)}.png')
             return status=='idle' and all_ran(page)
-        try: until(done, 600, 'Run All Cells')
+        try: until(done, 1800, 'Run All Cells')
         finally:
             panel = page.locator('.jp-WindowedPanel-outer')
             page.set_viewport_size({**SIZE, 'height': panel.evaluate('e => e.scrollHeight')+150})

@@ -33,7 +33,7 @@ def solve(file):
 
 @pytest.fixture(scope='module')
 def lab(tmp_path_factory):
-    "Address of the notebook in a JupyterLab with settings of its own, and the file: a copy without outputs"
+    "A function giving a notebook's address in a JupyterLab with settings of its own, and the file: a copy without outputs"
     tmp = tmp_path_factory.mktemp('lab'); file = tmp/'root'/NOTEBOOK
     for d in ('nbs', 'benchmarks/results'): shutil.copytree(ROOT/d, tmp/'root'/d)
     nb = json.loads(file.read_text())
@@ -60,7 +60,10 @@ def lab(tmp_path_factory):
         with socket.socket() as s: return s.connect_ex(('127.0.0.1', port))==0
     try:
         until(listening, 60, 'JupyterLab starts')
-        yield f'http://127.0.0.1:{port}/lab/tree/{NOTEBOOK}?token={token}',file
+        def address(notebook): # a workspace each, so that no other notebook is opened beside it
+            name = Path(notebook).stem
+            return f'http://127.0.0.1:{port}/lab/workspaces/{name}/tree/{notebook}?token={token}'
+        yield address,file
     finally:
         for sig in (signal.SIGTERM, signal.SIGKILL): # the first lets the server end its kernels
             try: os.killpg(p.pid, sig); p.wait(30)
@@ -94,7 +97,7 @@ def ran(lab, browser, artefacts):
     "The page after Run All Cells, the saved code cells, and pictures the dashboard showed while the kernel was busy"
     with browser.new_page(viewport=SIZE) as page:
         file,seen = lab[1],[]
-        start(page, lab[0])
+        start(page, lab[0](NOTEBOOK))
         def done():
             new = [p for p in page.locator('.synq-dashboard img').evaluate_all(FIRST_PICTURE) if p not in seen]
             status = page.locator('.jp-Notebook-ExecutionIndicator').first.get_attribute('data-status')
@@ -149,7 +152,7 @@ def test_a_dragged_slider_changes_the_filter(ran, artefacts):
 
 def test_a_wrong_answer_says_what_differs_and_the_right_one_passes(lab, browser, artefacts):
     with browser.new_page(viewport=SIZE) as page:
-        start(page, lab[0].replace(NOTEBOOK, PUZZLES))
+        start(page, lab[0](PUZZLES))
         said = page.locator('.jp-OutputArea-output', has_text='not written yet')
         until(lambda: all_ran(page) and said.count()==8, 120, 'eight puzzles are not written')
         text = page.locator('.jp-Notebook').inner_text()

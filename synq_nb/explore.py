@@ -310,7 +310,7 @@ class Dashboard(Callback):
     order = Recorder.order+20  # after the learner's own callbacks
     _image = _start = None
     def __init__(self,
-                 every:float=.5, # seconds between pictures
+                 every:float=.5, # seconds between pictures, at least; drawing takes a fifth of the time at most
                  show:bool=None # draw live: None if in a notebook
                 ):
         self._every,self._show = every,in_notebook() if show is None else show
@@ -320,7 +320,7 @@ class Dashboard(Callback):
         self.easy = []  # share of easy samples in each step
         self.drift = []  # mean relative change of the activation steps
         self.agree = []  # (steps done, agreement) of each epoch
-        self._last,self._image,self._trained = 0.,None,False
+        self._next,self._image,self._trained = 0.,None,False
     def __getstate__(self): return {k:v for k,v in self.__dict__.items() if k not in ('_image', 'learn')}
 
 # %% ../nbs/13_explore.ipynb #1499db30
@@ -351,7 +351,7 @@ def after_batch(self:Dashboard):
     for label,value in self._parts().items(): self.terms.setdefault(label, []).append(value)
     self.easy += [c.easy[-1] for c in self.learn.cbs if isinstance(c, SoftLabels)][:1]
     self.drift.append((self._scales()/self._start-1).abs().mean().item())
-    if self._show and time.perf_counter()-self._last>self._every: self._refresh()
+    if self._show and time.perf_counter()>self._next: self._refresh()
 
 # %% ../nbs/13_explore.ipynb #950846cd
 @patch
@@ -402,6 +402,8 @@ def _live_image(name, picture):
 @patch
 def _refresh(self:Dashboard):
     from matplotlib.figure import Figure
+    start = time.perf_counter()
     picture = to_png(self.plot(Figure(_SIZE)))
     if self._image is None: self._image = _live_image('dashboard', picture)
-    self._image.value,self._last = picture,time.perf_counter()
+    end = time.perf_counter()
+    self._image.value,self._next = picture,end+max(self._every, 4*(end-start))

@@ -6,6 +6,8 @@ from PIL import Image
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOK = 'nbs/tutorials/01_first_quantized_model.ipynb'
+LIVE = 'nbs/tutorials/02_three_ideas.ipynb'
+DATA = Path(os.environ.get('SYNQ_DATA') or ROOT.parent/'shared/data/cifar10') # for the second tutorial
 PUZZLES = 'nbs/tutorials/06_ten_puzzles.ipynb'
 ANSWERS = {'scale': 'return (hi-lo)/2**bits', # one value too many
            'zero_point': 'return (-lo.clamp(max=0)/((hi.clamp(min=0)-lo.clamp(max=0))/(2**bits-1))).round()'}
@@ -20,27 +22,24 @@ def until(f, timeout, what):
         time.sleep(.1)
     return result
 
-def solve(file):
-    "Put the answers into the notebook of puzzles, and take its outputs away"
+def prepare(file, answers={}):
+    "Take the outputs of a notebook away, and put answers into its puzzles"
     nb = json.loads(file.read_text())
     for c in nb['cells']:
         if c['cell_type']!='code': continue
         c.update(outputs=[], execution_count=None)
         text = ''.join(c['source'])
-        for name,answer in ANSWERS.items():
+        for name,answer in answers.items():
             if f'def {name}(' in text: c['source'] = text.replace('raise NotImplementedError', answer).splitlines(True)
     file.write_text(json.dumps(nb))
 
 @pytest.fixture(scope='module')
 def lab(tmp_path_factory):
-    "A function giving a notebook's address in a JupyterLab with settings of its own, and the file: a copy without outputs"
-    tmp = tmp_path_factory.mktemp('lab'); file = tmp/'root'/NOTEBOOK
+    "A function giving a notebook's address in a JupyterLab with settings of its own, and its folder of notebooks without outputs"
+    tmp = tmp_path_factory.mktemp('lab')
     for d in ('nbs', 'benchmarks/results'): shutil.copytree(ROOT/d, tmp/'root'/d)
-    nb = json.loads(file.read_text())
-    for c in nb['cells']:
-        if c['cell_type']=='code': c.update(outputs=[], execution_count=None)
-    file.write_text(json.dumps(nb))
-    solve(tmp/'root'/PUZZLES)
+    for notebook in (NOTEBOOK, LIVE): prepare(tmp/'root'/notebook)
+    prepare(tmp/'root'/PUZZLES, ANSWERS)
     for name,s in SETTINGS.items():
         f = tmp/f'lab_settings/@jupyterlab/{name}.jupyterlab-settings'
         f.parent.mkdir(parents=True, exist_ok=True); f.write_text(json.dumps(s))
@@ -50,7 +49,7 @@ def lab(tmp_path_factory):
     own = 'JUPYTER_CONFIG_DIR JUPYTER_DATA_DIR JUPYTER_RUNTIME_DIR JUPYTERLAB_WORKSPACES_DIR IPYTHONDIR'.split()
     token = secrets.token_hex()
     env = {**os.environ, **{k: str(tmp/k) for k in own}, 'JUPYTERLAB_SETTINGS_DIR': str(tmp/'lab_settings'),
-           'JUPYTER_TOKEN': token, 'OMP_NUM_THREADS': '1'}
+           'JUPYTER_TOKEN': token, 'OMP_NUM_THREADS': '1', 'SYNQ_DATA': str(DATA.resolve())}
     cmd = f'-m jupyterlab --no-browser --allow-root --ip=127.0.0.1 --port={port} --ServerApp.port_retries=0'.split()
     cmd = [sys.executable, *cmd, f"--ServerApp.root_dir={tmp/'root'}"]
     with open(tmp/'log', 'w') as log:
@@ -63,7 +62,7 @@ def lab(tmp_path_factory):
         def address(notebook): # a workspace each, so that no other notebook is opened beside it
             name = Path(notebook).stem
             return f'http://127.0.0.1:{port}/lab/workspaces/{name}/tree/{notebook}?token={token}'
-        yield address,file
+        yield address,tmp/'root'
     finally:
         for sig in (signal.SIGTERM, signal.SIGKILL): # the first lets the server end its kernels
             try: os.killpg(p.pid, sig); p.wait(30)
@@ -86,6 +85,22 @@ def all_ran(page):
     prompts = page.locator('.jp-CodeCell .jp-InputArea-prompt').all_inner_texts()
     return '1' in prompts[0] and not any('*' in p for p in prompts) # an error leaves blanks
 
+def saved_cells(page, file):
+    "Save the notebook; its code cells"
+    before = file.stat().st_mtime
+    def saved():
+        try: return file.stat().st_mtime!=before and json.loads(file.read_text())
+        except json.JSONDecodeError: return None # half written
+    choose(page, 'File', 'docmanager:save')
+    return [c for c in until(saved, 30, 'saving')['cells'] if c['cell_type']=='code']
+
+def check_cells(cells):
+    "All ran, in order, and none with an error"
+    outputs = [o for c in cells for o in c['outputs']]
+    assert not [o['evalue'] for o in outputs if o['output_type']=='error']
+    assert not [o for o in outputs if o.get('name')=='stderr' and 'Traceback' in ''.join(o['text'])]
+    assert [c['execution_count'] for c in cells]==list(range(1, len(cells)+1))
+
 FIRST_PICTURE = """imgs => imgs.filter(i => i.naturalWidth).slice(0, 1).map(i => {
     let c = document.createElement('canvas');
     [c.width, c.height] = [i.naturalWidth, i.naturalHeight];
@@ -96,7 +111,7 @@ FIRST_PICTURE = """imgs => imgs.filter(i => i.naturalWidth).slice(0, 1).map(i =>
 def ran(lab, browser, artefacts):
     "The page after Run All Cells, the saved code cells, and pictures the dashboard showed while the kernel was busy"
     with browser.new_page(viewport=SIZE) as page:
-        file,seen = lab[1],[]
+        seen = []
         start(page, lab[0](NOTEBOOK))
         def done():
             new = [p for p in page.locator('.synq-dashboard img').evaluate_all(FIRST_PICTURE) if p not in seen]
@@ -112,18 +127,9 @@ def ran(lab, browser, artefacts):
             page.set_viewport_size({**SIZE, 'height': panel.evaluate('e => e.scrollHeight')+150})
             panel.evaluate('e => e.scrollTo(0, 0)'); page.screenshot(path=artefacts/'notebook.png')
         page.set_viewport_size(SIZE)
-        before = file.stat().st_mtime
-        def saved():
-            try: return file.stat().st_mtime!=before and json.loads(file.read_text())
-            except json.JSONDecodeError: return None # half written
-        choose(page, 'File', 'docmanager:save')
-        yield page,[c for c in until(saved, 30, 'saving')['cells'] if c['cell_type']=='code'],seen
+        yield page,saved_cells(page, lab[1]/NOTEBOOK),seen
 
-def test_runs_without_an_error(ran):
-    outputs = [o for c in ran[1] for o in c['outputs']]
-    assert not [o['evalue'] for o in outputs if o['output_type']=='error']
-    assert not [o for o in outputs if o.get('name')=='stderr' and 'Traceback' in ''.join(o['text'])]
-    assert [c['execution_count'] for c in ran[1]]==list(range(1, len(ran[1])+1))
+def test_runs_without_an_error(ran): check_cells(ran[1])
 
 def test_shows_a_figure(ran):
     images = ran[0].locator('.jp-OutputArea-output.jp-RenderedImage img')

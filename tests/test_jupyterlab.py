@@ -35,7 +35,7 @@ def prepare(file, answers={}):
 
 @pytest.fixture(scope='module')
 def lab(tmp_path_factory):
-    "A function giving a notebook's address in a JupyterLab with settings of its own, and its folder of notebooks without outputs"
+    "A function giving a notebook's address in a JupyterLab of its own, and the folder of notebooks without outputs"
     tmp = tmp_path_factory.mktemp('lab')
     for d in ('nbs', 'benchmarks/results'): shutil.copytree(ROOT/d, tmp/'root'/d)
     for notebook in (NOTEBOOK, LIVE): prepare(tmp/'root'/notebook)

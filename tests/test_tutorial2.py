@@ -1,4 +1,4 @@
-"The second tutorial in a real JupyterLab, where its network and photographs are: in the folder SYNQ_DATA, or beside the checkout"
+"The second tutorial in a real JupyterLab, where its files are: in the folder SYNQ_DATA, or beside the checkout"
 import pytest
 from test_jupyterlab import DATA, LIVE, SIZE, all_ran, check_cells, lab, saved_cells, start, until
 

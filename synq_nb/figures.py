@@ -71,18 +71,20 @@ def style():
     formatter.for_type(Figure, _described_png)
 
 # %% ../nbs/01_figures.ipynb #614804bf
-def to_unit(im # (C, H, W) tensor of any range, on any device
+def to_unit(im, # (C, H, W) tensor of any range, on any device
+            like=None # an image whose range becomes 0–1, default: this one
            ): # array (H, W, 3) in 0–1, or (H, W) unless there are three channels
     "Stretch an image to 0–1, for matplotlib's `imshow`"
-    im = im.detach().float().cpu()
-    im = (im-im.amin())/(im.amax()-im.amin()+1e-8)
+    im,like = (t.detach().float().cpu() for t in (im, im if like is None else like))
+    im = ((im-like.amin())/(like.amax()-like.amin()+1e-8)).clamp(0, 1)
     return (im.permute(1,2,0) if len(im)==3 else im.mean(0)).numpy()
 
 # %% ../nbs/01_figures.ipynb #0b490d9f
 def plot_images(batches:dict, # name → (N, C, H, W)
                 y=None, # (N,) labels or names, titles of the first row
                 n:int=10, # columns
-                cmap:str='gray' # colours of images with one channel
+                cmap:str='gray', # colours of images with one channel
+                like:bool=False # in the range of greys of the image at the top of the column, instead of its own
                ): # matplotlib axes (rows, n)
     "The first images of each batch, a row each"
     import matplotlib.pyplot as plt
@@ -90,7 +92,8 @@ def plot_images(batches:dict, # name → (N, C, H, W)
     axs = plt.subplots(len(batches), n, figsize=size, squeeze=False)[1]
     for (name,x),row in zip(batches.items(), axs):
         row[0].set_ylabel(name, fontsize=8)
-        for ax,im in zip(row, x): ax.imshow(to_unit(im), cmap=cmap)
+        for ax,im,top in zip(row, x, next(iter(batches.values())) if like else [None]*n):
+            ax.imshow(to_unit(im, top), cmap=cmap, vmin=0, vmax=1)
         for ax in row:
             ax.set(xticks=[], yticks=[])
             ax.spines[:].set_visible(False)

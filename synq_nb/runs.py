@@ -266,7 +266,7 @@ def run_figures(learn # from `zero_shot_quantize`
     hard = plot_difficulty(difficulty(logits, y), logits.argmax(1)!=y)
     spectra = plot_spectra({k: v[:256] for k,v in batches.items()}, n_bins=bins)
     readable_log(spectra.yaxis)
-    figures = dict(images=(head, plot_images(batches, y)[0,0].figure),
+    figures = dict(images=(head, plot_images(batches, y, like=True)[0,0].figure),
                    spectra=('Spectra', spectra.figure),
                    difficulty=('Difficulty of the images', hard[0].figure),
                    cam=('Where teacher and student look', _cam_figure(learn, x[:10], y[:10])),

@@ -13,4 +13,4 @@ if [ "$before" != "$(state)" ]; then
     exit 1
 fi
 OMP_NUM_THREADS=1 nbdev-test --n-workers 2 --timing
-python -m pytest -q -n 2 --dist loadfile tests
+python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder tests

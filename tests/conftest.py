@@ -1,10 +1,16 @@
-"A browser, for the tests that look at pages"
+"A browser, for the tests that look at pages, and the order of all tests"
 import os, shutil
 from pathlib import Path
 import pytest
 
 FLAGS = ('--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking '
          '--disable-component-update --disable-sync').split()
+
+LONG = 'test_tutorial2', 'test_jupyterlab' # minutes each
+
+def pytest_collection_modifyitems(items):
+    "The longest first, so that no worker waits for them at the end"
+    items.sort(key=lambda item: item.path.stem not in LONG)
 
 @pytest.fixture(scope='session')
 def artefacts():

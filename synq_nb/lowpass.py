@@ -12,6 +12,7 @@ __all__ = ['PAPER_CUTOFF', 'DEFAULT_CUTOFF', 'frequency', 'radial_profile', 'plo
 import torch
 from functools import lru_cache
 from fasttransform import ItemTransform
+from .figures import readable_log
 
 # %% ../nbs/04_lowpass.ipynb #3606892f
 def frequency(h:int, # height in pixels
@@ -44,6 +45,7 @@ def plot_spectra(batches:dict, # name → (N, C, H, W)
         ok = ~amp.isnan()
         ax.semilogy(f[ok], amp[ok], marker=marker, label=name)
     ax.set(xlabel='frequency, cycles per pixel', ylabel='mean amplitude')
+    readable_log(ax.yaxis)
     ax.legend()
     return ax
 

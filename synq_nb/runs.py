@@ -19,7 +19,7 @@ from fastcore.xml import (Body, Div, Figure, H1, H2, Head, Html, Img, Link, Main
                           Td, Th, Thead, Title, Tr, to_xml)
 from . import __version__
 from .core import in_batches, infer_io, teacher_hash, write_json, write_text
-from .figures import COLORS, STYLE, describe, plot_images, to_png
+from .figures import COLORS, STYLE, describe, plot_images, readable_log, to_png
 from .zoo import ZOO, Accuracy, ModelCard, evaluate, load_images, model_card
 from .quantize import QuantSpec, is_quantized, load_student, quant_summary, quantizable, save_student, sqnr
 from .lowpass import LowPass, plot_spectra
@@ -29,7 +29,6 @@ from .difficulty import difficulty, plot_difficulty
 from .recipes import check_recipe, choose_recipe, zero_shot_quantize
 from .integers import convert, load_packed, pack, packed_meta
 from .runtime import OnnxClassifier, export_onnx
-from .explore import readable_log
 
 # %% ../nbs/14_runs.ipynb #8152884b
 _TMP = re.compile(r'\..+\.(\d+)\.tmp')  # the names that `core.atomic` gives out
@@ -265,7 +264,6 @@ def run_figures(learn # from `zero_shot_quantize`
     logits = in_batches(learn.teacher.teacher, x)
     hard = plot_difficulty(difficulty(logits, y), logits.argmax(1)!=y)
     spectra = plot_spectra({k: v[:256] for k,v in batches.items()}, n_bins=bins)
-    readable_log(spectra.yaxis)
     figures = dict(images=(head, plot_images(batches, y, like=True)[0,0].figure),
                    spectra=('Spectra', spectra.figure),
                    difficulty=('Difficulty of the images', hard[0].figure),

@@ -56,7 +56,7 @@ def _progress():
     "Bars on a terminal, lines in a file"
     return bool(sys.stdout and sys.stdout.isatty()) or 'log'
 
-def _start(out, card, weights, **options):
+def _start(out, card, weights, /, **options):
     "Check everything, then open the run: `Run`, teacher"
     from synq_nb.runs import Run, run_options
     teacher = card.load(weights, trained=card.pretrained is not None)
@@ -80,7 +80,7 @@ def _quantize(model:Annotated[str, _REQUIRED], # zoo name, torchvision:, timm: o
               weights:Path=None, # local checkpoint (safetensors or plain tensors)
               wbits:int=4, # weight bits, 2-8 or 32
               abits:int=4, # activation bits, 2-8 or 32
-              recipe:str='auto', # fast, best, paper, or auto: best below four bits
+              recipe:str='auto', # fast, best, paper, paper_fast, or auto: best below four bits, else fast
               size:str=None, # input pixels, 32 or 32,48 for height,width; default: what the model was trained with
               mean:str=None, # of each channel for pixels in 0-1, such as 0.5,0.5,0.5; default: the model's own
               std:str=None, # of each channel

@@ -138,6 +138,7 @@ def _continue(self:Run):
 def run_options(card:ModelCard, # of the model
                 teacher:nn.Module, # the trained network
                 weights=None, # path of its checkpoint, to find it again
+                /,
                 wbits:int=4, # weight bits, 2–8 or 32
                 abits:int=4, # activation bits, 2–8 or 32
                 recipe:str='auto', # name in `RECIPES`, or 'auto'

@@ -192,7 +192,7 @@ def integer_bias(layer:nn.Module, # with `Integers` as weight
     least = (layer.bias.abs()*shift_of(weight)/(source.scale*2**30)).clamp(min=1e-20)
     least = least.view_as(weight.scale).copysign(weight.scale)
     tiny = weight.scale.abs()<least.abs()
-    q = ((weight.q-weight.zero_point)*weight.scale/least).round()+weight.zero_point
+    q = ((weight.q-weight.zero_point)*weight.scale/least+weight.zero_point).round()
     weight.q.copy_(torch.where(tiny, q, weight.q))
     weight.scale.copy_(torch.where(tiny, least, weight.scale))
     step = accumulator_step(layer, source)

@@ -379,7 +379,7 @@ def quantize(model:nn.Module, # trained float classifier; left untouched
     "Copy `model` with fake-quantised convolutions and linear layers"
     spec = QuantSpec.of(wbits, abits, *args, **kwargs)
     check_finite(model)
-    model = copy.deepcopy(model).requires_grad_(True).eval()
+    model = dequantize(model).requires_grad_(True).eval()
     layers = quantizable(model)
     if not layers: raise ValueError("nothing to quantise: the model has no Conv1d, Conv2d or Linear layer")
     by_relu = spec.rules.place=='relu'
@@ -422,7 +422,8 @@ def dequantize(model:nn.Module # from `quantize`
     return model
 
 # %% ../nbs/03_quantize.ipynb #a1fee7ac
-_WEIGHTED = (nn.modules.conv._ConvNd, nn.Linear, nn.Bilinear, nn.RNNBase, nn.MultiheadAttention, nn.Embedding)
+_WEIGHTED = (nn.modules.conv._ConvNd, nn.Linear, nn.Bilinear, nn.RNNBase, nn.RNNCellBase, nn.MultiheadAttention,
+             nn.Embedding, nn.EmbeddingBag)
 
 def quant_summary(model:nn.Module # from `quantize`
                  )->pd.DataFrame: # a row per layer that has weights, or rounds activations
@@ -437,7 +438,7 @@ def quant_summary(model:nn.Module # from `quantize`
             rows.append((name, kind.__name__, m.weight.numel(), bits(w), bits(act), how(w, act)))
         elif is_quantized(m): rows.append((name, kind.__name__, 0, '', bits(act), how(act)))
         elif isinstance(m, _WEIGHTED):
-            n = sum(p.numel() for p in m.parameters())
+            n = sum(p.numel() for p in m.parameters(recurse=False) if p.ndim>1)
             rows.append((name, kind.__name__, n, 32, 32, f'left in float: {kind.__name__} is not supported'))
     return pd.DataFrame(rows, columns=['layer', 'kind', 'weights', 'wbits', 'abits', 'how'])
 

@@ -40,7 +40,7 @@ def plot_difficulty(d:torch.Tensor, # (N,) difficulties
         axs[1].plot(middle, share*100, marker=mark, label=name)
     axs[1].set_ylabel('contradicts the label, %')
     for ax in axs:
-        ax.axvline(tau, color='0.5', ls='--', label=f'τ = {tau}')
+        ax.axvline(tau, color='0.5', ls='--', label=f'τ = {tau:g}')
         ax.set(xlabel='difficulty δ', xlim=(0, 1), ylim=(0, None))
         ax.legend()
     return axs

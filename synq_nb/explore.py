@@ -114,7 +114,7 @@ def _stops(self:Explorer):
     if c is None: return None,[]
     n = min(9, round((c.max-c.min)/c.step)+1)
     steps = np.linspace(c.min, c.max, n) if self.stops is None else self.stops
-    return name,sorted({type(c.value)(round((v-c.min)/c.step)*c.step+c.min) for v in steps} | {c.value})
+    return name,sorted({type(c.value)(round(round((v-c.min)/c.step)*c.step+c.min, 6)) for v in steps} | {c.value})
 
 @patch
 def frames(self:Explorer):
@@ -139,8 +139,9 @@ def _repr_mimebundle_(self:Explorer, **kwargs):
 def _plot_grid(ax, floats, rounded):
     values = rounded.unique()
     ax.hist(floats, 40, color='0.75', label='float')
-    ax.vlines(values, 0, ax.get_ylim()[1], color=COLORS[0], lw=1.2, label=f'{len(values)} values used')
-    ax.set(xlabel='weight', ylabel='count')
+    top = ax.get_ylim()[1]
+    ax.vlines(values, 0, top, color=COLORS[0], lw=1.2, label=f'{len(values)} values used')
+    ax.set(xlabel='weight', ylabel='count', ylim=(0, 1.35*top))
     ax.legend(loc='upper right', fontsize=8)
 
 def _plot_error(ax, floats, rounded):
@@ -264,7 +265,7 @@ def _tiles(x, **kwargs):
 
 def _fade(sheet, which, size):
     "Make some tiles of a sheet pale; (H, W, 3)"
-    pale = _tiles(which[:,None,None,None].float().expand(-1, 1, *size))*.75
+    pale = _tiles(which[:,None,None,None].float().expand(-1, 1, *size))*.55
     return torch.lerp(sheet, torch.ones(()), pale).permute(1,2,0)
 
 # %% ../nbs/13_explore.ipynb #a3442a79
@@ -278,9 +279,10 @@ def explore_difficulty(teacher:nn.Module, # float classifier, left as it is
     d,wrong = difficulty(logits, y),logits.argmax(1)!=y
     some = d.argsort()[torch.linspace(0, len(x)-1, min(40, len(x))).long()]  # from easy to difficult
     sheet = _tiles(x[some], normalize=True, scale_each=True)
+    def rate(side): return wrong[side].float().mean().item() if side.any() else 0.
     def draw(fig, tau):
         soft = d>tau
-        error = {'easy': wrong[~soft].float().mean().item(), 'soft': wrong[soft].float().mean().item()}
+        error = {'easy': rate(~soft), 'soft': rate(soft)}
         axs = fig.subplots(1, 3, width_ratios=(1.3, 1, 1))
         share = soft.float().mean()
         _show(axs[0], _fade(sheet, soft[some], x.shape[-2:]), f'{1-share:.0%} keep their label, {share:.0%} are soft',

@@ -232,8 +232,11 @@ def float_layers(path # .onnx
                 )->pd.DataFrame: # columns node, operator, why
     "Convolutions and matrix products that ONNX Runtime computes in float, and why"
     nodes = list(_optimized(path))
-    made = {name:node.op_type for node in nodes for name in node.output}
-    def rounded(node, i): return made.get(node.input[i])=='DequantizeLinear'
+    made = {name:node for node in nodes for name in node.output}
+    def rounded(node, i):
+        source = made.get(node.input[i])
+        while source is not None and source.op_type in ('ReorderInput', 'Transpose'): source = made.get(source.input[0])
+        return source is not None and source.op_type=='DequantizeLinear'
     def why(node):
         if 'bn' in node.name: return 'a BatchNorm that follows no convolution'
         if not rounded(node, 0): return 'its input is not rounded'

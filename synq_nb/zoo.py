@@ -111,7 +111,7 @@ def read_state_dict(path # .safetensors, or a torch file of plain tensors
     if path.suffix=='.safetensors':
         from safetensors import SafetensorError
         from safetensors.torch import load_file
-        try: return load_file(path)
+        try: return _tensors(load_file(path), path)
         except SafetensorError as e:
             raise ValueError(f"{path} is not a whole safetensors file ({e}): copy or download it again") from None
     try: state = torch.load(path, map_location='cpu', weights_only=True)
@@ -525,7 +525,8 @@ def load_images(path=None, # .npz, image folder, or folder with the official CIF
     else: x,y = load_npz(path)
     if not len(y): raise ValueError(f"{path}: no images")
     if min(y)<0 or (n_out and max(y)>=n_out):
-        raise ValueError(f"{path}: labels run from {min(y)} to {max(y)}, the model has classes 0 to {n_out-1}")
+        known = f"the model has classes 0 to {n_out-1}" if n_out else "expected 0 or more"
+        raise ValueError(f"{path}: labels run from {min(y)} to {max(y)}, {known}")
     if isinstance(x, list): return ImageFiles(x, y, card)
     try: x = card.normalise(card.fit(torch.from_numpy(x)))
     except ValueError as e: raise ValueError(f"{path}: {e}") from None

@@ -135,10 +135,10 @@ class StopDivergence(Callback):
         self.model.load_state_dict(self.good)
         parts = {name: abs(float(part)) for name,part in self.parts.items()}
         most = max(parts, key=parts.get, default=None)
-        share = most and f" Before that, {parts[most]/sum(parts.values()):.0%} of the loss was {most}."
-        raise FloatingPointError(f"fine-tuning failed in epoch {self.epoch+1}, step {self.iter+1}: {what}.{share or ''} "
-                                 "Start again with a lower weight for the largest term, or a lower `lr`; the state "
-                                 "before this epoch is kept")
+        before = f" Before that, {parts[most]/sum(parts.values()):.0%} of the loss was {most}." if most else ''
+        place = f"epoch {self.epoch+1}, step {self.iter+1}"
+        raise FloatingPointError(f"fine-tuning failed in {place}: {what}.{before} Start again with a lower weight for "
+                                 "the largest term, or a lower `lr`; the state before this epoch is kept")
     def __getstate__(self): return {**self.__dict__, 'good': None, 'parts': {}}
 
 # %% ../nbs/09_learner.ipynb #e16919dc

@@ -9,12 +9,12 @@ __all__ = ['KLLoss', 'TeacherCallback', 'agreement', 'teacher_gap', 'FrozenBN', 
            'FeatureAlign', 'AttentionAlign']
 
 # %% ../nbs/06_distill.ipynb #361d7e8c
-import random
+import random, warnings
 from copy import deepcopy
 import torch, torch.nn as nn, torch.nn.functional as F
 from fastai.callback.core import Callback
 from fasttransform import ItemTransform
-from .core import autocast, blocks, capture, in_batches
+from .core import NoFeatureMap, autocast, blocks, capture, in_batches
 
 # %% ../nbs/06_distill.ipynb #06c19f51
 class KLLoss(nn.Module):
@@ -121,8 +121,14 @@ class AlignTerm(LossTerm):
     def before_batch(self):
         self.release()
         teacher = self.learn.teacher.teacher
-        self.names = self.names or self.find_layers(teacher, self.x[:2])
+        if self.names is None: self.names = self._find(teacher)
         self.hooks = [capture(m, n, self.leaf and m is teacher) for m in (self.model, teacher) for n in self.names]
+    def _find(self, teacher):
+        try: return self.find_layers(teacher, self.x[:2])
+        except NoFeatureMap as e: warnings.warn(f"{type(self).__name__} is left out: {e}")
+        return []
+    def after_loss(self):
+        if self.names: super().after_loss()
     def measure(self):
         maps = [h.stored for h in self.hooks]
         self.release()

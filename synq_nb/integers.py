@@ -17,7 +17,7 @@ import numpy as np, torch, torch.nn as nn
 from fastcore.basics import store_attr
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_weights
-from .core import fingerprint, hooked, load_tensors, save_tensors
+from .core import fingerprint, hooked, load_tensors, logits_of, save_tensors
 from .quantize import (QRELUS, ActQuantizer, QuantSpec, WeightQuantizer, dequantize, int_range, quantizable,
                               quantize, to_quant)
 
@@ -255,7 +255,7 @@ class IntegerModel(nn.Module):
                 ):
         super().__init__()
         store_attr()
-    def forward(self, x): return self.net(x)
+    def forward(self, x): return logits_of(self.net(x))
 
 # %% ../nbs/11_integers.ipynb #1ec650e6
 def _use_integers(net, plan):

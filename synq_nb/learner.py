@@ -24,7 +24,8 @@ from fastai.torch_core import default_device, no_random
 from fastcore.basics import patch
 from fastcore.foundation import L
 from fastcore.meta import delegates
-from .core import atomic, autocast, fingerprint, make_terms, stable_name, teacher_hash
+from .core import (atomic, autocast, fingerprint, make_terms, plain_copy, returns_logits, stable_name,
+                          teacher_hash)
 from .quantize import QuantSpec, act_quantizers, calibrate, quantize
 from .lowpass import DEFAULT_CUTOFF, LowPass
 from .synthesize import RandomWindow, SyntheticDataset
@@ -234,6 +235,7 @@ def synq_learner(teacher:nn.Module, # float classifier; left untouched
                 )->SynqLearner: # student as `model`, on its grid and calibrated
     "A fastai `Learner` that fine-tunes a quantised copy of `teacher` (SynQ, ICLR 2025, Eq. 6)"
     spec,kwargs = QuantSpec.take(wbits, abits, kwargs),dict(opt_func=_ADAM) | kwargs
+    teacher = plain_copy(teacher)
     if synth.meta['teacher']!=teacher_hash(teacher):
         raise ValueError("these images were synthesised from another teacher, or from other weights of it: "
                          "call `synthesize` with this one")
@@ -241,6 +243,7 @@ def synq_learner(teacher:nn.Module, # float classifier; left untouched
     device = torch.device(device or default_device())
     terms = list(make_terms(DEFAULT_TERMS if terms is None else terms, LOSS_TERMS).values())
     (_,h,w),flip = synth.meta['shape'],synth.meta['flip']
+    spec = spec.as_used(returns_logits(teacher, synth.meta['shape']), torch.zeros(2, *synth.meta['shape']))
     tfms = [RandomWindow(h, w, flip)] + ([MixImages(mix)] if mix else []) + ([LowPass(cutoff)] if cutoff else [])
     dls = _split(synth, tfms, bs, device)
     student = quantize(teacher, spec).to(device)

@@ -8,17 +8,17 @@ Docs: https://synq-nb.github.io/synq_nb/quantize.html.md"""
 __all__ = ['METHODS', 'PACE', 'NARROWEST', 'QLAYERS', 'QRELUS', 'PROTOCOLS', 'int_range', 'fake_quantize', 'range_qparams',
            'flat_range', 'mse_qparams', 'sqnr', 'MinMax', 'MSE', 'LSQ', 'WeightQuantizer', 'ActQuantizer', 'QConv1d',
            'QConv2d', 'QLinear', 'QReLU', 'QReLU6', 'is_quantized', 'to_quant', 'to_float', 'Protocol', 'QuantSpec',
-           'quantizable', 'quantize', 'act_quantizers', 'calibrate', 'dequantize', 'quant_summary', 'save_student',
-           'load_student']
+           'quantizable', 'quantize', 'used_layers', 'act_quantizers', 'calibrate', 'dequantize', 'quant_summary',
+           'save_student', 'load_student']
 
 # %% ../nbs/03_quantize.ipynb #3e1766b5
 import copy, fnmatch, math
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import NamedTuple
 import pandas as pd, torch, torch.nn as nn, torch.nn.functional as F
 from fastcore.basics import patch
 from fastcore.meta import delegates
-from .core import check_finite, load_tensors, save_tensors
+from .core import check_finite, evaluating, hooked, load_tensors, save_tensors
 
 # %% ../nbs/03_quantize.ipynb #f1459d32
 def int_range(bits:int, # width of the integer, 2 to 8
@@ -350,13 +350,15 @@ class QuantSpec:
 # %% ../nbs/03_quantize.ipynb #6e2045e8
 @patch
 def bits_of(self:QuantSpec,
-            names:list # layer names, first to last
-           )->dict: # name → (wbits, abits)
+            names:list, # layer names
+            used:list=None # those that a forward uses, first to last; default: all, in the order of `names`
+           )->dict: # name → (wbits, abits); what is not used stays float
     "Bits of each layer; raises `ValueError` for a pattern that matches no layer"
+    used = names if used is None else used
     ends = self.rules.ends
     def end(b): return b if ends is None or b==32 else max(b, ends)
-    bits = {n: (self.wbits, self.abits) for n in names}
-    for n in names[:1]+names[-1:]: bits[n] = end(self.wbits),end(self.abits)
+    bits = {n: (self.wbits, self.abits) if n in used else (32, 32) for n in names}
+    for n in used[:1]+used[-1:]: bits[n] = end(self.wbits),end(self.abits)
     for pattern,pair in self.overrides.items():
         hits = fnmatch.filter(names, pattern)
         if not hits: raise ValueError(f"override {pattern!r} names no layer; layers are: {', '.join(names)}")
@@ -379,7 +381,7 @@ def quantize(model:nn.Module, # trained float classifier; left untouched
     "Copy `model` with fake-quantised convolutions and linear layers"
     spec = QuantSpec.of(wbits, abits, *args, **kwargs)
     check_finite(model)
-    model = dequantize(model).requires_grad_(True).eval()
+    model = dequantize(model).float().requires_grad_(True).eval()
     layers = quantizable(model)
     if not layers: raise ValueError("nothing to quantise: the model has no Conv1d, Conv2d or Linear layer")
     by_relu = spec.rules.place=='relu'
@@ -391,6 +393,26 @@ def quantize(model:nn.Module, # trained float classifier; left untouched
     for m in relus: to_quant(m, act(spec.abits))
     model.quantization = spec
     return model
+
+# %% ../nbs/03_quantize.ipynb #1dce5140
+def used_layers(model:nn.Module, # float classifier, left as it was
+                x:torch.Tensor # (N, C, H, W), a few images
+               )->list: # names of `quantizable` layers, in order of execution
+    "The layers that a forward uses"
+    order = {}
+    def note(name, *args): order.setdefault(name)
+    with evaluating(model), hooked(quantizable(model), note): model(x)
+    return list(order)
+
+@patch
+def as_used(self:QuantSpec,
+            model:nn.Module, # float classifier, left as it was
+            x:torch.Tensor # (N, C, H, W), a few images
+           )->QuantSpec:
+    "The same bits, but first and last layer in order of execution, and layers that are never used in float"
+    names = list(quantizable(model))
+    given,wanted = self.bits_of(names),self.bits_of(names, used_layers(model, x))
+    return replace(self, overrides=self.overrides | {n: wanted[n] for n in names if wanted[n]!=given[n]})
 
 # %% ../nbs/03_quantize.ipynb #e075b9bb
 def act_quantizers(model:nn.Module # from `quantize`

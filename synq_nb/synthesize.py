@@ -11,7 +11,7 @@ __all__ = ['TERMS', 'DEFAULT_SYNTHESIS', 'CANVASES', 'DESCENTS', 'channel_stats'
            'synthesize', 'RandomWindow']
 
 # %% ../nbs/05_synthesize.ipynb #e6e12efe
-import copy, json, math, random
+import json, math, random
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,8 +21,8 @@ from fastcore.basics import patch
 from fastprogress.fastprogress import progress_bar
 from fasttransform import ItemTransform
 from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
-from .core import (autocast, check_finite, hooked, infer_io, load_tensors, make_terms, save_tensors, stable_name,
-                          teacher_hash)
+from .core import (autocast, check_finite, hooked, infer_io, load_tensors, make_terms, plain_copy,
+                          returns_logits, save_tensors, stable_name, teacher_hash)
 from .lowpass import frequency
 
 # %% ../nbs/05_synthesize.ipynb #a8e0a1e4
@@ -386,10 +386,10 @@ def synthesize(teacher:nn.Module, # trained classifier with BatchNorm; left unto
         raise ValueError(f"canvas {canvas!r}: expected one of {', '.join(CANVASES)}")
     if descent not in DESCENTS: raise ValueError(f"descent {descent!r}: expected one of {', '.join(DESCENTS)}")
     terms,make = make_terms(terms or DEFAULT_SYNTHESIS, TERMS),CANVASES.get(canvas, canvas)
+    device,teacher = torch.device(device or default_device()),plain_copy(teacher)
     check_finite(teacher)
-    device = torch.device(device or default_device())
-    teacher = copy.deepcopy(teacher).to(device, memory_format=torch.channels_last).eval().requires_grad_(False)
     shape,n_out = infer_io(teacher, size)
+    teacher = returns_logits(teacher, shape).to(device, memory_format=torch.channels_last)
     margin = max(shape[1:])//8 if margin is None else margin
     job = SynthesisJob(teacher, shape, n_out, iters, lr, margin, flip, seed, amp, device, descent)
     meta = dict(n=n, shape=shape, n_out=n_out, teacher=teacher_hash(teacher), iters=iters, batch_size=batch_size,

@@ -23,7 +23,7 @@ from fastai.data.core import DataLoaders
 from fastai.losses import CrossEntropyLossFlat
 from fastai.torch_core import no_random
 from torch.utils.data import DataLoader, Dataset, TensorDataset
-from .core import evaluating, fingerprint, save_tensors
+from .core import evaluating, fingerprint, logits_of, save_tensors
 
 # %% ../nbs/02_zoo.ipynb #bb53f309
 class Accuracy(NamedTuple):
@@ -51,10 +51,11 @@ def evaluate(model:nn.Module, # classifier, left as it was
     if isinstance(data, TensorDataset): data = data.tensors
     if isinstance(data, (tuple,list)) and torch.is_tensor(data[0]): data = zip(*[t.split(batch_size) for t in data])
     elif isinstance(data, Dataset): data = DataLoader(data, batch_size)
-    device,k,n = next(model.parameters(), torch.empty(0)).device,0,0
+    p,k,n = next(model.parameters(), torch.empty(0)),0,0
     with evaluating(model):
         for x,y in data:
-            k += (model(x.to(device)).argmax(1)==y.to(device)).sum().item()
+            logits = logits_of(model(x.to(p.device, p.dtype)))
+            k += (logits.argmax(1)==y.to(p.device)).sum().item()
             n += len(y)
     return Accuracy(k, n)
 

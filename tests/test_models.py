@@ -1,0 +1,74 @@
+"Models as people bring them: quantised, written to ONNX, packed and read back, and left as they were"
+import copy, pytest, torch, torch.nn as nn
+from synq_nb.core import in_batches, logits_of, teacher_hash
+from synq_nb.integers import load_packed, pack
+from synq_nb.quantize import load_student, quant_summary, save_student
+from synq_nb.recipes import zero_shot_quantize
+from synq_nb.runtime import OnnxClassifier
+
+def convolutions():
+    return nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 8, 3, padding=1),
+                         nn.BatchNorm2d(8), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+class Net(nn.Module):
+    "A classifier whose answer is changed by `answer`, with more modules registered before and after its own"
+    def __init__(self, answer=lambda z: z, before=(), after=()):
+        super().__init__()
+        for name,module in before: self.add_module(name, module)
+        self.answer,self.body = answer,convolutions()
+        if 'head' not in dict(before): self.head = nn.Linear(8, 10)
+        for name,module in after: self.add_module(name, module)
+    def forward(self, x): return self.answer(self.head(self.body(x)))
+
+def flat():
+    return nn.Sequential(nn.Flatten(), nn.Linear(768, 32), nn.BatchNorm1d(32), nn.ReLU(), nn.Linear(32, 10))
+
+def as_dict(z): return {'logits': z, 'more': z}
+def as_tuple(z): return z,None
+def as_map(z): return z[...,None,None]
+
+MODELS = {'a dictionary': lambda: Net(as_dict), 'a tuple': lambda: Net(as_tuple), '1×1 maps': lambda: Net(as_map),
+          'head first': lambda: Net(before=[('head', nn.Linear(8, 10))]),
+          'unused head': lambda: Net(after=[('aux', nn.Linear(8, 10))]),
+          'bfloat16': lambda: Net().bfloat16(), 'float16': lambda: Net().half(), 'float64': lambda: Net().double(),
+          'compiled': lambda: torch.compile(Net()), 'no feature map': flat}
+QUICK = dict(size=16, n=16, batch_size=16, iters=2, epochs=1, bs=4, progress=False)
+
+@pytest.mark.filterwarnings('ignore')
+@pytest.mark.parametrize('name', MODELS)
+def test_the_whole_way(name, tmp_path):
+    torch.manual_seed(0)
+    model = MODELS[name]()
+    before = teacher_hash(model),{p.dtype for p in model.parameters()},[m.training for m in model.modules()]
+    learn = zero_shot_quantize(model, 4, 4, 'fast', **QUICK)
+    assert (teacher_hash(model),{p.dtype for p in model.parameters()},[m.training for m in model.modules()])==before
+    assert not [m for m in model.modules() if m._forward_hooks or m._forward_pre_hooks]
+    x = torch.randn(32, 3, 16, 16)
+    device_model = learn.to_onnx(tmp_path/'m.onnx')
+    named = in_batches(device_model, x).argmax(1)
+    assert (in_batches(OnnxClassifier(tmp_path/'m.onnx'), x).argmax(1)==named).float().mean()>=.9
+    arch = copy.deepcopy(getattr(model, '_orig_mod', model)).float().eval()
+    save_student(learn.model, tmp_path/'s.safetensors')
+    assert torch.equal(in_batches(load_student(arch, tmp_path/'s.safetensors')[0], x), in_batches(learn.model, x))
+    pack(device_model, tmp_path/'p.safetensors')
+    assert torch.equal(in_batches(load_packed(tmp_path/'p.safetensors', arch), x), in_batches(device_model, x))
+
+@pytest.mark.filterwarnings('ignore')
+@pytest.mark.parametrize('name,more', [('head first', {}), ('unused head', dict(aux=32))])
+def test_first_and_last_layer_are_those_that_compute_first_and_last(name, more):
+    layers = quant_summary(zero_shot_quantize(MODELS[name](), 4, 4, 'fast', **QUICK).model)
+    assert dict(zip(layers.layer, layers.wbits))=={'body.0': 8, 'body.3': 4, 'head': 8, **more}
+
+@pytest.mark.filterwarnings('ignore')
+@pytest.mark.parametrize('model,says', [
+    (lambda: nn.Sequential(convolutions(), nn.Linear(8, 1)), 'got (2, 1)'),
+    (lambda: Net(lambda z: {'a': z, 'b': z}), 'a dict of a, b'),
+    (lambda: torch.jit.script(nn.Sequential(convolutions(), nn.Linear(8, 10))), 'of Python code'),
+    (lambda: nn.Sequential(nn.Conv3d(3, 8, 3), nn.BatchNorm3d(8), nn.Flatten(), nn.Linear(8, 10)), 'rejects inputs')])
+def test_what_cannot_be_quantised_says_so(model, says):
+    with pytest.raises(ValueError) as e: zero_shot_quantize(model(), 4, 4, 'fast', **QUICK)
+    assert says in str(e.value)
+
+def test_logits_are_found():
+    z = torch.randn(2, 3)
+    assert all(torch.equal(logits_of(f(z)), z) for f in (as_dict, as_tuple, as_map))

@@ -40,7 +40,7 @@ def plot_spectra(batches:dict, # name → (N, C, H, W)
     "Radial profiles of several batches on a logarithmic axis"
     import matplotlib.pyplot as plt
     ax = ax or plt.subplots(figsize=(5.5, 3))[1]
-    for (name,x),marker in zip(batches.items(), 'os^vDx'):
+    for (name,x),marker in zip(batches.items(), 'os^vDx'*len(batches)):
         f,amp = radial_profile(x, n_bins)
         ok = ~amp.isnan()
         ax.semilogy(f[ok], amp[ok], marker=marker, label=name)

@@ -2,7 +2,11 @@
 
     python benchmarks/ablation.py --weights resnet20.safetensors --data test.npz
 
-Both protocols, in rows of their own. Writes benchmarks/results/ablation.json."""
+Both protocols, in rows of their own. Writes benchmarks/results/ablation.json. The recipe `best` at its full length, with
+each idea left out and with none, on report images; its rows with all three are those of report.json:
+
+    python benchmarks/ablation.py --weights resnet20.safetensors --data test_8983.npz --part whole --out ablation_whole.json
+"""
 from itertools import product
 from fastcore.script import call_parse
 from bench import run_all
@@ -22,13 +26,16 @@ def main(weights:str=None, # checkpoint of the teacher
          cache:str='runs/cache', # folder for image sets
          seeds:str='0 1 2', # of images and fine-tuning
          protocols:str='paper best', # which to measure
-         part:str='ideas noise' # which tables
+         part:str='ideas noise', # which tables; `whole` for the one at full length
+         workers:int=None, # processes; default: one per core
+         out:str=None # result file
         ):
     "Leave ideas out, damage the images"
-    specs = []
-    for p in protocols.split():
+    left_out = [*({idea: 0} for idea in IDEAS), OFF[0]] if part=='whole' else []
+    specs = [dict(recipe='best', changes=off, seed=int(seed)) for seed in seeds.split() for off in left_out]
+    for p in protocols.split() if part!='whole' else []:
         for off,seed in product(OFF if 'ideas' in part else [], map(int, seeds.split())):
             specs.append(dict(recipe=p, changes=BASE[p]|off, seed=seed, ablation=True))
         for kind,off in product(NOISE if 'noise' in part and p=='paper' else [], (OFF[0], OFF[-1])):
             specs.append(dict(recipe=p, changes=BASE[p]|dict(noise=kind)|off, seed=0))
-    run_all([dict(s, wbits=3, abits=3) for s in specs], 'ablation', weights, cache, data=data)
+    run_all([dict(s, wbits=3, abits=3) for s in specs], 'ablation', weights, cache, out, workers, data=data)

@@ -58,7 +58,7 @@ def logits_of(out # what a classifier returned
              )->torch.Tensor: # (N, classes)
     "The logits: a tensor, the first of a tuple, or what is called `logits`; raises `ValueError` if there are none"
     found = getattr(out, 'logits', out)
-    if isinstance(found, dict): found = found.get('logits', *found.values()) if len(found)==1 else found.get('logits')
+    if isinstance(found, dict): found = next(iter(found.values())) if len(found)==1 else found.get('logits')
     if isinstance(found, (tuple, list)) and found: found = found[0]
     if torch.is_tensor(found) and found.ndim==4 and found.shape[2:]==(1,1): found = found.flatten(1)
     if torch.is_tensor(found) and found.ndim==2 and found.shape[1]>1: return found
@@ -131,9 +131,9 @@ def infer_io(model:nn.Module, # classifier, left as it was
     wrong = {}
     for c in dict.fromkeys([getattr(first, 'in_channels', 1), 3, 1, *others]):
         try:
-            with evaluating(model): return (c,h,w),logits_of(model(p.new_zeros(2, c, h, w))).shape[1]
-        except ValueError: raise
+            with evaluating(model): out = model(p.new_zeros(2, c, h, w))
         except Exception as e: wrong[c] = e
+        else: return (c,h,w),logits_of(out).shape[1]
     c,error = next(iter(wrong.items()))
     raise ValueError(f"the model rejects inputs of shape (2, {c}, {h}, {w}): {error}. "
                      "Pass the size it was trained on") from error

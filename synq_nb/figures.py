@@ -104,10 +104,10 @@ def plot_images(batches:dict, # name → (N, C, H, W)
 # %% ../nbs/01_figures.ipynb #dbdb4413
 def readable_log(axis): # `ax.xaxis` or `ax.yaxis`, with a logarithmic scale
     "Ticks at 1, 2 and 5 times a power of ten, as plain numbers"
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+    from matplotlib.ticker import LogLocator, NullLocator
     axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axis.set_minor_locator(NullLocator())
-    axis.set_major_formatter(FuncFormatter(lambda v,_: f'{v:g}'))
+    axis.set_major_formatter('{x:g}')
 
 # %% ../nbs/01_figures.ipynb #01a70002
 def plot_flow(places:dict, # text of a box → (x, y) of its middle

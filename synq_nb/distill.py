@@ -14,7 +14,7 @@ from copy import deepcopy
 import torch, torch.nn as nn, torch.nn.functional as F
 from fastai.callback.core import Callback
 from fasttransform import ItemTransform
-from .core import NoFeatureMap, autocast, blocks, capture, in_batches
+from .core import NoFeatureMap, autocast, blocks, capture, in_batches, spatial_outputs
 
 # %% ../nbs/06_distill.ipynb #06c19f51
 class KLLoss(nn.Module):
@@ -114,6 +114,7 @@ class LossTerm(Callback):
 class AlignTerm(LossTerm):
     "Compare feature maps of both networks: `find_layers` says which, `align` how"
     names = None  # of the layers, found on the first batch
+    sizes = {}  # (H, W) of each layer's map
     hooks = ()
     leaf = False  # start a graph at the teacher's maps
     def find_layers(self, teacher, x): raise NotImplementedError
@@ -122,9 +123,12 @@ class AlignTerm(LossTerm):
         self.release()
         teacher = self.learn.teacher.teacher
         if self.names is None: self.names = self._find(teacher)
-        self.hooks = [capture(m, n, self.leaf and m is teacher) for m in (self.model, teacher) for n in self.names]
+        self.hooks = [capture(m, n, self.leaf and m is teacher, self.sizes.get(n))
+                      for m in (self.model, teacher) for n in self.names]
     def _find(self, teacher):
-        try: return self.find_layers(teacher, self.x[:2])
+        try:
+            self.sizes = spatial_outputs(teacher, self.x[:2])
+            return self.find_layers(teacher, self.x[:2])
         except NoFeatureMap as e: warnings.warn(f"{type(self).__name__} is left out: {e}")
         return []
     def after_loss(self):

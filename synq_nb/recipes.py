@@ -22,7 +22,7 @@ from fastcore.meta import delegates
 from .core import make_terms
 from .quantize import QuantSpec, quantizable
 from .lowpass import PAPER_CUTOFF, lowpass
-from .synthesize import DEFAULT_SYNTHESIS, TERMS, SyntheticDataset, synthesize
+from .synthesize import TERMS, SyntheticDataset, synthesize
 from .distill import teacher_gap
 from .learner import DEFAULT_TERMS, LOSS_TERMS, SynqLearner, check_fit, fit_learner, synq_learner
 
@@ -40,7 +40,7 @@ class Recipe:
 def _route(recipe, name, value):
     "Put one setting into a recipe, in place"
     if name in LOSS_TERMS: recipe.learner['terms'] = recipe.learner.get('terms', DEFAULT_TERMS) | {name: value}
-    elif name in TERMS: recipe.images['terms'] = recipe.images.get('terms', DEFAULT_SYNTHESIS) | {name: value}
+    elif name in TERMS: recipe.images['reweigh'] = recipe.images.get('reweigh', {}) | {name: value}
     elif name=='lr_synth': recipe.images['lr'] = value
     elif name in _arguments(fit_learner): recipe.fit[name] = value
     elif name in _arguments(synq_learner)|_arguments(Learner): recipe.learner[name] = value
@@ -86,7 +86,7 @@ def check_recipe(recipe:Recipe, # to be checked
                  model:nn.Module=None # the model, for names of layers
                 ):
     "Raise `ValueError` for settings that cannot work, without doing any"
-    make_terms(recipe.images.get('terms') or {}, TERMS)
+    make_terms((recipe.images.get('terms') or {}) | recipe.images.get('reweigh', {}), TERMS)
     make_terms(recipe.learner.get('terms') or {}, LOSS_TERMS)
     check_fit(**recipe.fit)
     if model is not None: spec.bits_of(list(quantizable(model)))
@@ -96,10 +96,10 @@ def check_recipe(recipe:Recipe, # to be checked
     if recipe.images.get('n', 8)<8: raise ValueError(f"n={recipe.images['n']}: expected at least 8 images")
 
 # %% ../nbs/10_recipes.ipynb #cfce288c
-@delegates(synthesize, keep=True, but=['teacher', 'lr', 'terms'])
+@delegates(synthesize, keep=True, but=['teacher', 'lr', 'terms', 'reweigh'])
 @delegates(synq_learner, keep=True, but=['teacher', 'synth'])
 @delegates(fit_learner, keep=True, but=['learn'])
-def zero_shot_quantize(model:nn.Module, # trained classifier with BatchNorm; left untouched
+def zero_shot_quantize(model:nn.Module, # trained classifier; left untouched
                        wbits:int=4, # weight bits, 2–8 or 32; or a whole `QuantSpec`
                        abits:int=4, # activation bits, 2–8 or 32
                        recipe='auto', # one of `RECIPES`, 'auto' ('best' below four bits, else 'fast'), or a `Recipe`

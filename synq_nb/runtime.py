@@ -122,6 +122,9 @@ def _program(model, x, opset, int4):
                                 output_names=['logits'], dynamic_shapes=({0: torch.export.Dim('batch')},))
     shifts = {f'{n}.q':m.shift for n,m in net.named_modules() if isinstance(m, OnnxIntegers) and m.four}
     graph = program.model.graph
+    if isinstance(graph.inputs[0].shape[0], int):
+        raise ValueError("the model fixes the number of images while it is traced, as `len(x)` does in its forward: "
+                         "x.shape[0] keeps it open")
     if int4: _store_int4(graph, {n:s for n,s in shifts.items() if n in graph.initializers})
     _strip(program.model)
     return program

@@ -7,8 +7,8 @@ Docs: https://synq-nb.github.io/synq_nb/zoo.html.md"""
 # %% auto #0
 __all__ = ['PICTURES', 'CIFAR_CLASSES', 'ZOO', 'SOURCES', 'Accuracy', 'evaluate', 'digits_data', 'DigitsNet', 'digits_teacher',
            'read_state_dict', 'load_weights', 'CifarBlock', 'CifarResNet', 'fetch_weights', 'cifar_resnet',
-           'resnet20_cifar10', 'patches_data', 'patches_teacher', 'ModelCard', 'model_card', 'load_model', 'load_npz',
-           'ImageFiles', 'load_images']
+           'resnet20_cifar10', 'patches_data', 'patches_teacher', 'Attention', 'ViTBlock', 'SmallViT', 'patches_vit',
+           'ModelCard', 'model_card', 'load_model', 'load_npz', 'ImageFiles', 'load_images']
 
 # %% ../nbs/02_zoo.ipynb #eac11f64
 import csv, importlib, os, sys
@@ -235,29 +235,72 @@ def patches_data(seed:int=0 # of the places
     return part(200, False),part(100, True)
 
 # %% ../nbs/02_zoo.ipynb #02a70009
-def _train_patches(train, seed, epochs):
-    with no_random(seed):
-        dls = DataLoaders.from_dsets(train, train, bs=64, num_workers=0, device=torch.device('cpu'))
-        learn = Learner(dls, CifarResNet(1, 16, 1), loss_func=CrossEntropyLossFlat(), cbs=_Mirror())
-        with learn.no_bar(), learn.no_logging(): learn.fit_one_cycle(epochs, 1e-2)
+def _train_patches(model, train, seed, epochs, lr=1e-2):
+    dls = DataLoaders.from_dsets(train, train, bs=64, num_workers=0, device=torch.device('cpu'))
+    learn = Learner(dls, model, loss_func=CrossEntropyLossFlat(), cbs=_Mirror())
+    with learn.no_bar(), learn.no_logging(): learn.fit_one_cycle(epochs, lr)
     return learn.model.eval()
 
 class _Mirror(Callback):
     def before_batch(self):
         if self.training and torch.rand(())<.5: self.learn.xb = (self.x.flip(-1),)
 
+def _trained_once(build, name, seed, epochs, **kwargs):
+    "A model for the patches, from the folder of downloads or else trained and kept there"
+    train,_ = patches_data()
+    key = fingerprint(dict(zip('xy', train.tensors)), dict(seed=seed, epochs=epochs))[:12]
+    path = Path(torch.hub.get_dir())/'checkpoints'/f'synq_nb_{name}-{key}.safetensors'
+    if path.exists(): return load_weights(build(), path).eval()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with no_random(seed): model = _train_patches(build(), train, seed, epochs, **kwargs)
+    save_tensors(model.state_dict(), path, {})
+    return model
+
 def patches_teacher(seed:int=0, # of weights and batches
                     epochs:int=10 # passes over the patches
                    )->nn.Module: # trained, in eval mode, on CPU
     "A ResNet-8 that tells the patches' pictures apart; trained in about a minute, once"
-    train,_ = patches_data()
-    key = fingerprint(dict(zip('xy', train.tensors)), dict(seed=seed, epochs=epochs))[:12]
-    path = Path(torch.hub.get_dir())/'checkpoints'/f'synq_nb_patches-{key}.safetensors'
-    if path.exists(): return load_weights(CifarResNet(1, 16, 1), path).eval()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    model = _train_patches(train, seed, epochs)
-    save_tensors(model.state_dict(), path, {})
-    return model
+    return _trained_once(partial(CifarResNet, 1, 16, 1), 'patches', seed, epochs)
+
+# %% ../nbs/02_zoo.ipynb #02a70014
+class Attention(nn.Module):
+    "Self-attention with several heads, on tokens (N, T, `d`)"
+    def __init__(self, d, heads):
+        super().__init__()
+        self.heads,self.qkv,self.proj = heads,nn.Linear(d, 3*d),nn.Linear(d, d)
+    def forward(self, x):
+        n,t,d = x.shape
+        q,k,v = self.qkv(x).reshape(n, t, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        return self.proj(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(n, t, d))
+
+class ViTBlock(nn.Module):
+    "Attention between tokens, then two linear layers on each"
+    def __init__(self, d, heads):
+        super().__init__()
+        self.norm1,self.attn = nn.LayerNorm(d),Attention(d, heads)
+        self.norm2,self.mlp = nn.LayerNorm(d),nn.Sequential(nn.Linear(d, 2*d), nn.GELU(), nn.Linear(2*d, d))
+    def forward(self, x):
+        x = x+self.attn(self.norm1(x))
+        return x+self.mlp(self.norm2(x))
+
+class SmallViT(nn.Module):
+    "A vision transformer with a class token, for (N,channels,`size`,`size`)"
+    def __init__(self, size=32, patch=4, d=64, depth=2, heads=4, n_out=16, channels=1):
+        super().__init__()
+        self.patch_embed,self.cls_token = nn.Conv2d(channels, d, patch, patch),nn.Parameter(torch.zeros(1, 1, d))
+        self.pos_embed = nn.Parameter(torch.randn(1, (size//patch)**2+1, d)*.02)
+        self.blocks = nn.Sequential(*[ViTBlock(d, heads) for _ in range(depth)])
+        self.norm,self.head = nn.LayerNorm(d),nn.Linear(d, n_out)
+    def forward(self, x):
+        x = self.patch_embed(x).flatten(2).transpose(1, 2)
+        x = torch.cat([self.cls_token.expand(x.shape[0], -1, -1), x], 1)+self.pos_embed
+        return self.head(self.norm(self.blocks(x))[:,0])
+
+def patches_vit(seed:int=0, # of weights and batches
+                epochs:int=10 # passes over the patches
+               )->nn.Module: # trained, in eval mode, on CPU
+    "A vision transformer for the patches; trained in about a minute, once"
+    return _trained_once(SmallViT, 'patches_vit', seed, epochs, lr=2e-3)
 
 # %% ../nbs/02_zoo.ipynb #7668b619
 def _pair(size): return (int(size),)*2 if isinstance(size, (int,float)) else tuple(map(int, size))
@@ -334,11 +377,13 @@ def _cifar_card(depth):
 def _digits_card():
     return ModelCard('digits', DigitsNet, digits_teacher, 8, _DIGITS[:1], _DIGITS[1:], 0, flip=False,
                      labels='0123456789', test_data=lambda: digits_data()[1])
-def _patches_card():
-    return ModelCard('patches', partial(CifarResNet, 1, 16, 1), patches_teacher, 32, _PATCHES[:1], _PATCHES[1:], 0,
-                     labels=PICTURES, test_data=lambda: patches_data()[1])
+def _patches_card(name, build, pretrained):
+    return ModelCard(name, build, pretrained, 32, _PATCHES[:1], _PATCHES[1:], 0, labels=PICTURES,
+                     test_data=lambda: patches_data()[1])
 
-ZOO = {card.name: card for card in [*map(_cifar_card, _CIFAR_FILES), _digits_card(), _patches_card()]}
+_OURS = [_digits_card(), _patches_card('patches', partial(CifarResNet, 1, 16, 1), patches_teacher),
+         _patches_card('patches_vit', SmallViT, patches_vit)]
+ZOO = {card.name: card for card in [*map(_cifar_card, _CIFAR_FILES), *_OURS]}
 
 # %% ../nbs/02_zoo.ipynb #0764b1b8
 def _torchvision(name):

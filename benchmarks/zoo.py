@@ -3,8 +3,9 @@
     pip install -e ".[models]" && python benchmarks/zoo.py
 
 Weights are random, with BatchNorm statistics settled by a few forwards, so the numbers are times, memory and what is
-quantised, and no accuracies. Each network has a process of its own, with one thread. Writes benchmarks/results/zoo.json;
-rows that are there already are kept, so a stopped command continues."""
+quantised, and no accuracies. `onnx_gap` is the largest difference of a logit, as a share of their range. Each
+network has a process of its own, with one thread. Writes benchmarks/results/zoo.json; rows that are there already are
+kept, so a stopped command continues."""
 import json, resource, sys, tempfile, time, warnings
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -61,8 +62,10 @@ def measure(name, bs):
     with tempfile.TemporaryDirectory() as tmp, Clock() as exporting:
         ints = learn.to_onnx(Path(tmp)/'m.onnx')
         file = OnnxClassifier(Path(tmp)/'m.onnx')
-        same = (in_batches(file, x).argmax(1)==in_batches(ints, x).argmax(1)).sum().item()
-        row |= dict(onnx_same=same, onnx_n=len(x), onnx_mb=(Path(tmp)/'m.onnx').stat().st_size/2**20,
+        theirs,ours = in_batches(file, x),in_batches(ints, x)
+        same = (theirs.argmax(1)==ours.argmax(1)).sum().item()
+        gap = ((theirs-ours).abs().max()/(ours.max()-ours.min())).item()
+        row |= dict(onnx_same=same, onnx_n=len(x), onnx_gap=gap, onnx_mb=(Path(tmp)/'m.onnx').stat().st_size/2**20,
                     float_in_onnx=len(float_layers(Path(tmp)/'m.onnx')))
     return row | dict(s_export=exporting.seconds)
 

@@ -13,20 +13,22 @@ from synq_nb.all import *
 
 def rows_of(teacher, test, bits, seed, cache):
     "Three rows of one width: two that are only rounded, and the student"
-    spec = QuantSpec(*bits)
-    start = time.perf_counter()
-    learn = zero_shot_quantize(teacher, spec, seed=seed, path=Path(cache)/f'vit-{spec}-{seed}', progress=False)
+    spec,start = QuantSpec(*bits),time.perf_counter()
+    recipe = choose_recipe('auto', spec, teacher)
+    images = synthesize(teacher, path=Path(cache)/f'vit-{seed}.safetensors', seed=seed, progress=False, **recipe.images)
+    learn = synq_learner(teacher, images, spec, seed=seed, **recipe.learner)
+    fit_learner(learn, progress=False, **recipe.fit)
     seconds = time.perf_counter()-start
-    noise = torch.randn(256, *learn.dls.train_ds.meta['shape'], generator=torch.Generator().manual_seed(seed))
+    noise = torch.randn(256, *images.meta['shape'], generator=torch.Generator().manual_seed(seed))
     models = {'noise': calibrate(quantize(teacher, spec), noise),
-              'synthetic': calibrate(quantize(teacher, spec), learn.seen()), 'student': learn.model}
+              'synthetic': calibrate(quantize(teacher, spec), images.images(256)), 'student': learn.model}
     for name,model in models.items():
         acc,(kl,same) = evaluate(model, test),teacher_gap(model, teacher, test.tensors[0])
         yield dict(ranges=name, wbits=spec.wbits, abits=spec.abits, seed=seed, k=acc.k, n=acc.n, kl=finite(kl), same=same,
                    kept=learn.kept, seconds=seconds)
 
 @call_parse
-def main(bits:str='88 48 44 33', # W and A bits
+def main(bits:str='88 48 44', # W and A bits
          seeds:str='0 1 2', # of images and fine-tuning
          cache:str='runs/cache', # folder for image sets
          out:str=None # result file

@@ -30,6 +30,16 @@ def _size(text:str):
         raise ValueError(f"size {text!r}: expected pixels, such as 32, or height and width as 32,48")
     return tuple(map(int, text.split(',')))*(1 if ',' in text else 2)
 
+def _overrides(texts:list)->dict:
+    "`LAYER=W,A`, a layer's name or a pattern and its bits"
+    found = {}
+    for text in texts or []:
+        layer,_,bits = text.partition('=')
+        if not re.fullmatch(r'\d+,\d+', bits):
+            raise ValueError(f"--override {text!r}: expected LAYER=W,A, such as 'layer3.*=8,8' or fc=32,32 for float")
+        found[layer] = [int(b) for b in bits.split(',')]
+    return found
+
 def _lines(path)->tuple:
     "The lines of a text file, or None without one"
     return path and tuple(Path(path).read_text(encoding='utf-8').splitlines())
@@ -64,6 +74,32 @@ def _start(out, card, weights, /, **options):
     if run.record['finished']: print(f"{out} is finished already: synq eval {out}")
     return run,teacher
 
+def _print_plan(plan):
+    for subject,sentence in plan.items(): print(f'{subject+":":<13} {sentence}')
+    print(flush=True)
+
+def _use_threads(n):
+    import torch
+    if n<1: raise ValueError(f"--threads {n}: expected at least 1")
+    torch.set_num_threads(n)
+
+def _device(name):
+    "A device that can be used, checked by using it"
+    import torch
+    try: torch.zeros(1, device=name)
+    except (RuntimeError, AssertionError) as e:
+        raise ValueError(f"--device {name}: {str(e).splitlines()[0]}; expected cpu, or cuda or mps where there is one") \
+            from None
+    return name
+
+def _batches_of(most, recipe, wbits, abits):
+    "Sizes of batches, none above `most`"
+    from synq_nb.quantize import QuantSpec
+    from synq_nb.recipes import choose_recipe
+    if most<8: raise ValueError(f"--batch {most}: expected at least 8 images")
+    chosen = choose_recipe(recipe, QuantSpec(wbits, abits))
+    return dict(batch_size=min(most, chosen.images.get('batch_size', 256)), bs=min(most, chosen.learner.get('bs', 64)))
+
 def _summary(run):
     "What a finished run did, in a table and a few lines"
     import pandas as pd
@@ -95,17 +131,27 @@ def _quantize(model:Annotated[str, _REQUIRED], # zoo name, torchvision:, timm: o
               ce:float=None, # weight of the labels of easy samples, 0 for none
               features:float=None, # weight of feature alignment, 0 for none
               no_flip:bool=False, # never mirror images (text, digits)
+              override:Annotated[str, _MANY]=None, # other bits for some layers, LAYER=W,A, as in 'layer3.*=8,8'
+              batch:int=None, # most images in memory at once
+              device:str=None, # cpu, cuda, cuda:1, mps; default: the GPU if there is one
+              threads:int=None, # of the processor; default: torch decides
               set:Annotated[str, _MANY]=None # any other setting of the recipe, NAME=VALUE
              ):
     "Quantise a trained classifier without data"
+    import torch
     from synq_nb.zoo import model_card
+    if threads is not None: _use_threads(threads)
+    device = device and _device(device)
     card = model_card(model).changed(size=size and _size(size), mean=mean and _numbers(mean), std=std and _numbers(std),
                                      labels=_lines(labels), flip=False if no_flip else None)
     changes = dict(n=n, iters=iters, epochs=epochs, lr=lr, cutoff=cutoff, cam=cam, ce=ce, features=features)
     changes = {name: value for name,value in changes.items() if value is not None} | _pairs(set)
+    if override: changes['overrides'] = _overrides(override)
+    if batch is not None: changes |= _batches_of(batch, recipe, wbits, abits)
     run,teacher = _start(out, card, weights, wbits=wbits, abits=abits, recipe=recipe, seed=seed, **changes)
     if run.record['finished']: return
-    run.quantize(teacher, progress=_progress())
+    _print_plan(run.plan(teacher, device))
+    run.quantize(teacher, progress=_progress(), device=device)
     _summary(run)
 
 # %% ../nbs/15_cli.ipynb #dbdca95c
@@ -173,9 +219,25 @@ def _print_record(name, value):
     print(f'{name}:', *([] if rows else [json.dumps(value)]))
     for key,v in rows.items(): print(f'  {key}: {json.dumps(_rounded(v))}')
 
-def _info(run:Path=None # folder of a run, to describe that instead
+def _plan_of(model, weights, wbits, abits, recipe, size):
+    "What would happen to a model, from its architecture alone or with its weights"
+    from synq_nb.runs import preflight
+    from synq_nb.zoo import model_card
+    card = model_card(model).changed(size=size and _size(size))
+    if card.size is None: raise ValueError(f"--size is needed: {model} does not say which input size it was trained on")
+    return preflight(card.load(weights, trained=False), wbits, abits, recipe, card.size)
+
+def _info(run:str=None, # folder of a run, or name of a model as for quantize, to describe that instead
+          weights:Path=None, # the model's checkpoint
+          wbits:int=4, # weight bits
+          abits:int=4, # activation bits
+          recipe:str='auto', # as for quantize
+          size:str=None # input pixels, 32 or 32,48
          ):
-    "What this installation can do, or what a run did"
+    "What this installation can do, what a run did, or what would happen to a model"
+    from synq_nb.zoo import SOURCES, ZOO
+    if run and not Path(run).is_dir() and (run in ZOO or ':' in run):
+        return _print_plan(_plan_of(run, weights, wbits, abits, recipe, size))
     if run:
         from synq_nb.runs import Run
         record = Run.load(run).record
@@ -187,7 +249,6 @@ def _info(run:Path=None # folder of a run, to describe that instead
     from synq_nb.core import autocast
     from synq_nb.recipes import RECIPES
     from synq_nb.runs import FORMATS
-    from synq_nb.zoo import SOURCES, ZOO
     device = torch.device(default_device())
     with autocast(device): bf16 = 'on' if torch.is_autocast_enabled(device.type) else 'off'
     print(f'synq_nb {__version__}, torch {torch.__version__}, device {device},',

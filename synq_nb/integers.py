@@ -151,7 +151,8 @@ def check_fold(student:nn.Module, # calibrated, on the CPU
     "Raise `RuntimeError` if folding changes the logits, in double precision, by more than a millionth of their range"
     whole = copy.deepcopy(student).double().eval().requires_grad_(False)
     expected = whole(x.double())
-    error = (to_integers(copy.deepcopy(whole), plan)(x.double())-expected).abs().max()/expected.abs().max()
+    change = (to_integers(copy.deepcopy(whole), plan)(x.double())-expected).abs().max()
+    error = change/expected.abs().max().clamp(min=1e-30)  # an untrained network may return nothing but zeros
     if not error<1e-6: raise RuntimeError(f"folding BatchNorm changed the logits by {error:.1e} of their range: "
                                           "please report this model")
 

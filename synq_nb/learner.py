@@ -6,10 +6,11 @@ Docs: https://synq-nb.github.io/synq_nb/learner.html.md"""
 
 # %% auto #0
 __all__ = ['LOSS_TERMS', 'DEFAULT_TERMS', 'SCHEDULES', 'NEARER', 'BF16', 'SynqLearner', 'Interrupt', 'SeedEpochs',
-           'StopDivergence', 'Checkpoint', 'ObserveRanges', 'synq_learner', 'check_fit', 'log_line', 'fit_learner']
+           'StopDivergence', 'Checkpoint', 'ObserveRanges', 'synq_learner', 'check_fit', 'log_line', 'fit_learner',
+           'gate', 'undecided', 'choose_rounding', 'layer_io']
 
 # %% ../nbs/09_learner.ipynb #7d258f0b
-import json, random, signal, threading
+import json, math, random, signal, threading
 from contextlib import nullcontext
 from copy import deepcopy
 from functools import partial
@@ -24,9 +25,10 @@ from fastai.torch_core import default_device, no_random
 from fastcore.basics import patch
 from fastcore.foundation import L
 from fastcore.meta import delegates
-from .core import (atomic, autocast, fingerprint, make_terms, plain_copy, returns_logits, stable_name,
-                          teacher_hash)
-from .quantize import QuantSpec, act_quantizers, calibrate, quantize
+from fastprogress.fastprogress import progress_bar
+from .core import (atomic, autocast, evaluating, fingerprint, hooked, make_terms, plain_copy, returns_logits,
+                          stable_name, teacher_hash)
+from .quantize import QuantSpec, act_quantizers, calibrate, quantize, used_layers
 from .lowpass import DEFAULT_CUTOFF, LowPass
 from .synthesize import RandomWindow, SyntheticDataset
 from .distill import (AttentionAlign, FeatureAlign, FrozenBN, KLLoss, LossTerm, MixImages, TeacherCallback,
@@ -310,7 +312,7 @@ def keep_better(self:SynqLearner,
 def fit_learner(learn:SynqLearner, # from `synq_learner`
                 epochs:int, # passes over the synthetic images
                 lr:float, # largest learning rate
-                schedule:str='cycle', # 'cycle': one cycle; 'steps': a tenth of lr in the second half; 'flat': always lr
+                schedule:str='cycle', # one of `SCHEDULES`
                 progress=True # True: bars and a line per epoch; 'log': lines only; False: nothing
                ):
     "Fit, continuing after finished epochs; the rounded model stays unless beaten; Ctrl-C: `KeyboardInterrupt`"
@@ -324,3 +326,81 @@ def fit_learner(learn:SynqLearner, # from `synq_learner`
         if done<epochs: SCHEDULES[schedule](learn, epochs, lr, done)
     if learn.interrupt.interrupted: raise KeyboardInterrupt
     learn.keep_better(rounded, before)
+
+# %% ../nbs/09_learner.ipynb #09b00002
+def gate(v:torch.Tensor # any shape
+        )->torch.Tensor: # 0–1, exactly 0 or 1 beyond about ±2.4
+    "The share of a step by which a weight is rounded up (AdaRound, ICML 2020, Eq. 23)"
+    return (1.2*v.sigmoid()-.1).clamp(0, 1)
+
+def undecided(h:torch.Tensor, # from `gate`
+              done:float # 0–1, how much of the search is over
+             )->torch.Tensor: # scalar
+    "Penalty for gates that are neither 0 nor 1, sharper towards the end (AdaRound, Eq. 24)"
+    return (1-(2*h-1).abs()**(20-18*done)).mean()
+
+# %% ../nbs/09_learner.ipynb #09b00006
+def choose_rounding(layer:nn.Module, # quantised, changed in place
+                    x:torch.Tensor, # (N, …) its inputs in the student
+                    y:torch.Tensor, # (N, …) its outputs in the teacher
+                    steps:int=300, # of Adam
+                    lr:float=1e-2, # of gates and bias; a tenth for the activation's step
+                    bs:int=32, # images of a batch
+                    drop:float=.5, # share of activations left unrounded
+                    pull:float=.01, # weight of `undecided`
+                    seed:int=0 # of batches and dropping
+                   )->float: # squared error at the end, as a share of the outputs' squares
+    "Round each weight up or down, so that the layer's outputs are the teacher's (AdaRound, QDrop)"
+    q,act,gen = layer.weight_quantizer,layer.act_quantizer,torch.Generator().manual_seed(seed)
+    scale,zero = (t.detach() for t in q.qparams(layer.weight))
+    exact = layer.weight.detach()/scale+zero-q.offset
+    low = exact.floor()
+    v = (((exact-low).clamp(.01, .99)+.1)/1.2).logit().requires_grad_()
+    def weight(h): return ((low+h).clamp(q.qmin, q.qmax)+q.offset-zero)*scale
+    params = [v]+([layer.bias] if layer.bias is not None else [])
+    opt = torch.optim.Adam([dict(params=params, lr=lr), dict(params=list(act.parameters()), lr=lr/10)])
+    size = y.square().mean().clamp(min=1e-12)
+    for i in range(steps):
+        some = torch.randint(len(x), (bs,), generator=gen).to(x.device)
+        kept = (torch.rand(bs, *x.shape[1:], generator=gen)<drop).to(x.device)
+        out = layer.compute(torch.where(kept, x[some], act(x[some])), weight(gate(v)), layer.bias)
+        loss = (out-y[some]).square().mean()/size
+        opt.zero_grad()
+        (loss+pull*undecided(gate(v), i/steps)).backward()
+        opt.step()
+    with torch.no_grad(): layer.weight.copy_(weight((gate(v)>=.5).float()))
+    return loss.item()
+
+# %% ../nbs/09_learner.ipynb #09b00009
+def layer_io(learn:SynqLearner, # from `synq_learner`
+             name:str, # of a layer
+             x:torch.Tensor # (N, C, H, W) images on the learner's device
+            )->tuple: # inputs in the student, outputs in the teacher
+    "What a layer is given, and what it should make of it"
+    found = dict(x=[], y=[])
+    def note_in(name, layer, args): found['x'].append(args[0].detach())
+    def note_out(name, layer, args, out): found['y'].append(out.detach())
+    student,teacher = learn.model,learn.teacher.teacher.to(x.device)
+    with evaluating(student, teacher), hooked({name: student.get_submodule(name)}, note_in, pre=True), \
+         hooked({name: teacher.get_submodule(name)}, note_out):
+        for b in x.split(64):
+            student(b)
+            teacher(b)
+    return torch.cat(found['x']),torch.cat(found['y'])
+
+# %% ../nbs/09_learner.ipynb #09b00013
+def _adaptive(learn, epochs, lr, done):
+    spec = learn.model.quantization
+    if spec.method!='lsq':
+        raise ValueError(f"the grids of method {spec.method!r} move with the weights: schedule 'adaptive' needs 'lsq'")
+    x = learn.dls.train_ds.seen(learn.dls.after_batch.fs).to(learn.dls.device)
+    layers = {name: learn.model.get_submodule(name) for name in used_layers(learn.model, x[:2])}
+    rounded = [name for name,layer in layers.items() if hasattr(layer.weight_quantizer, 'bits')]
+    bs,seed,errors = learn.dls.train.bs,learn.seed_epochs.seed,[]
+    for name in progress_bar(rounded, leave=False) if hasattr(learn, 'progress') else rounded:
+        steps = epochs*math.ceil(len(x)/bs)
+        errors.append(choose_rounding(layers[name], *layer_io(learn, name, x), steps, lr, bs, seed=seed))
+        if learn.logger is log_line: print(f'{name}: error {errors[-1]:.4f}', flush=True)
+    learn.curve = [(sum(errors)/len(errors), *learn.gap())]
+
+SCHEDULES['adaptive'] = _adaptive

@@ -22,7 +22,7 @@ from fastcore.meta import delegates
 from .core import make_terms
 from .quantize import QuantSpec, quantizable
 from .lowpass import PAPER_CUTOFF, lowpass
-from .synthesize import TERMS, SyntheticDataset, synthesize
+from .synthesize import TERMS, SyntheticDataset, batchnorms, synthesize
 from .distill import teacher_gap
 from .learner import DEFAULT_TERMS, LOSS_TERMS, SynqLearner, check_fit, fit_learner, synq_learner
 
@@ -69,14 +69,18 @@ _PAPER_FAST = dict(protocol='paper', cutoff=.25, terms=dict(cam=50., features=50
 RECIPES = {'fast':  Recipe(dict(n=2304, iters=40), dict(bs=32), dict(epochs=8, lr=1e-3)),
            'best':  Recipe(dict(n=4608, iters=40), dict(bs=32), dict(epochs=12, lr=1e-3)),
            'paper': Recipe(_PAPER_IMAGES, _PAPER_LEARNER, dict(epochs=1053, lr=1e-6, schedule='flat')),
-           'paper_fast': Recipe(dict(n=4608, iters=40), _PAPER_FAST, dict(epochs=8, lr=3e-4))}
+           'paper_fast': Recipe(dict(n=4608, iters=40), _PAPER_FAST, dict(epochs=8, lr=3e-4)),
+           'no_batchnorm': Recipe(dict(n=2304, iters=40), dict(bs=32), dict(epochs=8, lr=1e-4))}
 
 def choose_recipe(recipe, # name of a recipe, 'auto', or a `Recipe`, which is returned
-                  spec:QuantSpec=None # bits, on which 'auto' depends
+                  spec:QuantSpec=None, # bits, on which 'auto' depends
+                  model:nn.Module=None # network, on which it depends as well
                  )->Recipe:
-    "A recipe by name; 'auto' is 'best' below four bits, else 'fast'; raises `ValueError` for an unknown one"
+    "A recipe by name; 'auto' asks for BatchNorm, and for four bits; raises `ValueError` for an unknown one"
     if isinstance(recipe, Recipe): return recipe
-    if recipe=='auto': recipe = 'fast' if spec is None or min(spec.wbits, spec.abits)>=4 else 'best'
+    if recipe=='auto':
+        few = spec is not None and min(spec.wbits, spec.abits)<4
+        recipe = 'no_batchnorm' if model and not batchnorms(model) else 'best' if few else 'fast'
     if recipe not in RECIPES: raise ValueError(f"recipe {recipe!r}: expected 'auto' or one of {', '.join(RECIPES)}")
     return RECIPES[recipe]
 
@@ -102,7 +106,7 @@ def check_recipe(recipe:Recipe, # to be checked
 def zero_shot_quantize(model:nn.Module, # trained classifier; left untouched
                        wbits:int=4, # weight bits, 2–8 or 32; or a whole `QuantSpec`
                        abits:int=4, # activation bits, 2–8 or 32
-                       recipe='auto', # one of `RECIPES`, 'auto' ('best' below four bits, else 'fast'), or a `Recipe`
+                       recipe='auto', # one of `RECIPES`, 'auto' (`choose_recipe` decides), or a `Recipe`
                        size=32, # input height and width, pixels: an int or (H, W)
                        seed:int=0, # of everything
                        path=None, # folder for finished work; the same call continues from there
@@ -111,7 +115,7 @@ def zero_shot_quantize(model:nn.Module, # trained classifier; left untouched
                        **kwargs # settings of the recipe to be changed, as in `Recipe.changed`
                       )->SynqLearner: # fine-tuned; `learn.model` is the student, `learn.seconds` the time per stage
     "Trained model and bit-width in, no data, low-bit model out (SynQ, ICLR 2025)"
-    chosen = choose_recipe(recipe, QuantSpec.of(wbits, abits)).changed(**kwargs)
+    chosen = choose_recipe(recipe, QuantSpec.of(wbits, abits), model).changed(**kwargs)
     learner = dict(chosen.learner)
     spec = QuantSpec.take(wbits, abits, learner)
     check_recipe(chosen, spec, model)

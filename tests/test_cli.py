@@ -119,9 +119,23 @@ def test_rejected_options_leave_no_folder(weights, tmp_path, synq):
     out = tmp_path/'a'
     for more in ('--wbits 9', '--epochs -1', '--lr -1', '--n 4', '--iters 0', '--cutoff -1', '--cam -5', '--size 0',
                  '--size 9,x', '--mean 0.5,0.5', '--labels nowhere', '--set tau', '--set tua=0.1', '--set canvas=stone',
-                 '--set seed=1', '--set flip=true', '--set lr=high'):
+                 '--set seed=1', '--set flip=true', '--set lr=high', '--device nowhere', '--threads 0', '--batch 2',
+                 '--override fc', '--override nothing=8,8', '--override fc=9,9'):
         code,_,err = synq(*quantize_args(weights, out, *more.split()))
         assert code==2 and err.count('\n')==1 and not out.exists(), (more, err)
+
+def test_where_and_how_much_at_once(weights, tmp_path, synq):
+    args = '--device cpu --threads 1 --batch 8 --override body.3=8,8 body.6=32,32'.split()
+    code,out,err = synq(*tiny_args(weights, tmp_path/'run'), *args)
+    assert code==0 and 'batches of 8 images' in out, err
+    record = Run.load(tmp_path/'run').record
+    bits = {row['layer']: row['wbits'] for row in record['layers']}
+    assert bits['body.3']==8 and bits['body.6']==32 and record['options']['changes']['batch_size']==8
+
+@pytest.mark.parametrize('name,says', [('digits', '4 BatchNorm layers'), ('patches_vit', 'without BatchNorm')])
+def test_what_would_happen_to_a_model(name, says, synq):
+    code,out,err = synq('info', name)
+    assert code==0 and says in out and all(f'{word}:' in out for word in ('layers', 'map', 'time', 'memory')), err
 
 def test_unforeseen_errors_are_no_success(tmp_path, monkeypatch, synq):
     def broken(*args, **kwargs): raise KeyError('a slip')

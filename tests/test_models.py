@@ -5,6 +5,7 @@ from synq_nb.integers import load_packed, pack
 from synq_nb.quantize import load_student, quant_summary, save_student
 from synq_nb.recipes import zero_shot_quantize
 from synq_nb.runtime import OnnxClassifier
+from synq_nb.zoo import SmallViT
 
 def convolutions():
     return nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 8, 3, padding=1),
@@ -23,6 +24,26 @@ class Net(nn.Module):
 def flat():
     return nn.Sequential(nn.Flatten(), nn.Linear(768, 32), nn.BatchNorm1d(32), nn.ReLU(), nn.Linear(32, 10))
 
+class Grouped(nn.Module):
+    "A convolutional network that normalises groups of channels, and remembers nothing"
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(3, 8, 3), nn.GroupNorm(2, 8), nn.ReLU(), nn.Conv2d(8, 8, 3), nn.GELU())
+        self.head = nn.Linear(8, 10)
+    def forward(self, x): return self.head(self.body(x).mean((2,3)))
+
+class ChannelsLast(nn.Module):
+    "Squares of the image with their channels last, as in Swin, and attention of torch's own kind"
+    def __init__(self):
+        super().__init__()
+        self.patch,self.norm,self.head = nn.Conv2d(3, 16, 4, 4),nn.LayerNorm(16),nn.Linear(16, 10)
+        self.mlp,self.mix = nn.Sequential(nn.Linear(16, 32), nn.GELU(), nn.Linear(32, 16)),nn.MultiheadAttention(16, 2)
+    def forward(self, x):
+        x = self.norm(self.patch(x).permute(0, 2, 3, 1))
+        x = x+self.mlp(x)
+        t = x.flatten(1, 2).transpose(0, 1)
+        return self.head(self.mix(t, t, t, need_weights=False)[0].mean(0))
+
 def as_dict(z): return {'logits': z, 'more': z}
 def as_tuple(z): return z,None
 def as_map(z): return z[...,None,None]
@@ -31,7 +52,8 @@ MODELS = {'a dictionary': lambda: Net(as_dict), 'a tuple': lambda: Net(as_tuple)
           'head first': lambda: Net(before=[('head', nn.Linear(8, 10))]),
           'unused head': lambda: Net(after=[('aux', nn.Linear(8, 10))]),
           'bfloat16': lambda: Net().bfloat16(), 'float16': lambda: Net().half(), 'float64': lambda: Net().double(),
-          'compiled': lambda: torch.compile(Net()), 'no feature map': flat}
+          'compiled': lambda: torch.compile(Net()), 'no feature map': flat, 'group norm': Grouped,
+          'vision transformer': lambda: SmallViT(16, 4, 16, 2, 2, 10, 3), 'channels last': ChannelsLast}
 QUICK = dict(size=16, n=16, batch_size=16, iters=2, epochs=1, bs=4, progress=False)
 
 @pytest.mark.filterwarnings('ignore')

@@ -70,7 +70,8 @@ RECIPES = {'fast':  Recipe(dict(n=2304, iters=40), dict(bs=32), dict(epochs=8, l
            'best':  Recipe(dict(n=4608, iters=40), dict(bs=32), dict(epochs=12, lr=1e-3)),
            'paper': Recipe(_PAPER_IMAGES, _PAPER_LEARNER, dict(epochs=1053, lr=1e-6, schedule='flat')),
            'paper_fast': Recipe(dict(n=4608, iters=40), _PAPER_FAST, dict(epochs=8, lr=3e-4)),
-           'no_batchnorm': Recipe(dict(n=2304, iters=40), dict(bs=32), dict(epochs=8, lr=1e-4))}
+           'ptq': Recipe(dict(n=512, iters=40), dict(bs=32), dict(epochs=20, lr=1e-2, schedule='adaptive')),
+           'no_batchnorm': Recipe(dict(n=2304, iters=40), dict(bs=32), dict(epochs=8, lr=3e-5))}
 
 def choose_recipe(recipe, # name of a recipe, 'auto', or a `Recipe`, which is returned
                   spec:QuantSpec=None, # bits, on which 'auto' depends

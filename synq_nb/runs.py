@@ -392,7 +392,7 @@ def run_figures(learn # from `zero_shot_quantize`
                    spectra=('Spectra', spectra.figure),
                    difficulty=('Difficulty of the images', hard[0].figure),
                    cam=('Where teacher and student look', _cam_figure(learn, x[:10], y[:10])),
-                   loss=('Fine-tuning', plot_loss(learn.curve).figure))
+                   loss=('Fine-tuning', plot_loss(learn.curve).figure if len(learn.curve)>1 else None))
     return {name: (heading, fig) for name,(heading,fig) in figures.items() if fig is not None}
 
 # %% ../nbs/14_runs.ipynb #cd7865dd
@@ -406,9 +406,10 @@ def _facts(learn):
     "What the record says of a finished learner"
     key,ds = learn.checkpoint.key,learn.dls.train_ds
     weights = {term.label or type(term).__name__: term.weight for term in learn.loss_terms}
-    ideas = {k:v for k,v in ({'low-pass filter': key['cutoff']} | weights).items() if v}
+    trained = key['schedule']!='adaptive'
+    ideas = {k:v for k,v in ({'low-pass filter': key['cutoff']} | (weights if trained else {})).items() if v}
     settings = {'protocol': key['quantization']['protocol'], 'synthetic images': len(ds)+len(learn.dls.valid_ds),
-                'fine-tuning steps': len(learn.curve)*len(learn.dls.train), 'ideas': ideas,
+                'fine-tuning steps': len(learn.curve)*len(learn.dls.train)*trained, 'ideas': ideas,
                 'synthesis': {k:v for k,v in ds.meta.items() if k not in ('log', 'shape')}, 'fine-tuning': key}
     modules = [sys.modules[name] for name in ('torch', 'torchvision', 'fastai') if name in sys.modules]
     versions = {m.__name__: m.__version__ for m in modules} | {'synq_nb': __version__, 'python': sys.version.split()[0]}

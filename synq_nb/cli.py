@@ -68,10 +68,16 @@ def _progress():
 
 def _start(out, card, weights, /, **options):
     "Check everything, then open the run: `Run`, teacher"
+    from synq_nb.core import gather, join
     from synq_nb.runs import Run, run_options
+    rank,_ = join()
     teacher = card.load(weights, trained=card.pretrained is not None)
+    if rank:  # the first process opens the run, the others wait for it
+        gather(None)
+        return Run.load(out),teacher
     run = Run.open(out, run_options(card, teacher, weights, **options))
     if run.record['finished']: print(f"{out} is finished already: synq eval {out}")
+    gather(None)
     return run,teacher
 
 def _print_plan(plan):
@@ -139,6 +145,7 @@ def _quantize(model:Annotated[str, _REQUIRED], # zoo name, torchvision:, timm: o
              ):
     "Quantise a trained classifier without data"
     import torch
+    from synq_nb.core import processes
     from synq_nb.zoo import model_card
     if threads is not None: _use_threads(threads)
     device = device and _device(device)
@@ -150,6 +157,7 @@ def _quantize(model:Annotated[str, _REQUIRED], # zoo name, torchvision:, timm: o
     if batch is not None: changes |= _batches_of(batch, recipe, wbits, abits)
     run,teacher = _start(out, card, weights, wbits=wbits, abits=abits, recipe=recipe, seed=seed, **changes)
     if run.record['finished']: return
+    if processes()[0]: return run.quantize(teacher, progress=False, device=device)
     _print_plan(run.plan(teacher, device))
     run.quantize(teacher, progress=_progress(), device=device)
     _summary(run)

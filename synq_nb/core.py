@@ -6,9 +6,9 @@ Docs: https://synq-nb.github.io/synq_nb/core.html.md"""
 
 # %% auto #0
 __all__ = ['hooked', 'as_map', 'capture', 'logits_of', 'evaluating', 'in_batches', 'plain_copy', 'returns_logits', 'check_finite',
-           'infer_io', 'NoFeatureMap', 'spatial_outputs', 'spatial_stages', 'blocks', 'autocast', 'atomic',
-           'write_text', 'write_json', 'save_tensors', 'load_tensors', 'fingerprint', 'teacher_hash', 'stable_name',
-           'make_terms']
+           'infer_io', 'NoFeatureMap', 'spatial_outputs', 'spatial_stages', 'blocks', 'autocast', 'processes', 'join',
+           'gather', 'atomic', 'write_text', 'write_json', 'save_tensors', 'load_tensors', 'fingerprint',
+           'teacher_hash', 'stable_name', 'make_terms']
 
 # %% ../nbs/00_core.ipynb #74355264
 import copy, hashlib, json, os
@@ -221,6 +221,32 @@ def autocast(device, # torch device
         enabled = any(caps.get(k) for k in ('avx512_bf16', 'amx_bf16'))
         if device.type=='cuda': enabled = torch.cuda.is_bf16_supported()
     return torch.autocast(device.type, torch.bfloat16, enabled=enabled)
+
+# %% ../nbs/00_core.ipynb #00f10019
+def processes()->tuple: # number of this process, and how many there are
+    "Which process of a distributed program this is; (0, 1) outside of one"
+    import torch.distributed as dist
+    on = dist.is_available() and dist.is_initialized()
+    return (dist.get_rank(),dist.get_world_size()) if on else (0,1)
+
+def join()->tuple: # as `processes`
+    "Make the processes that a launcher started one group; does nothing in a program that was started alone"
+    import torch.distributed as dist
+    if int(os.environ.get('WORLD_SIZE', 1))>1 and dist.is_available() and not dist.is_initialized():
+        if torch.cuda.is_available(): torch.cuda.set_device(int(os.environ.get('LOCAL_RANK', 0)))
+        dist.init_process_group('gloo')
+        del os.environ['WORLD_SIZE']  # with it, fastai would wait for the others in every fit
+    return processes()
+
+def gather(obj # anything that can be pickled
+          )->list: # one object of each process, in order
+    "Exchange an object between all processes; every one has to call it"
+    import torch.distributed as dist
+    _,n = processes()
+    if n==1: return [obj]
+    found = [None]*n
+    dist.all_gather_object(found, obj)
+    return found
 
 # %% ../nbs/00_core.ipynb #e1724d97
 def _umask():

@@ -19,7 +19,7 @@ from fastai.learner import Learner
 from fastai.optimizer import OptimWrapper
 from fastcore.basics import patch
 from fastcore.meta import delegates
-from .core import make_terms
+from .core import make_terms, processes
 from .quantize import QuantSpec, quantizable
 from .lowpass import PAPER_CUTOFF, lowpass
 from .synthesize import TERMS, SyntheticDataset, batchnorms, synthesize
@@ -81,7 +81,7 @@ def choose_recipe(recipe, # name of a recipe, 'auto', or a `Recipe`, which is re
     if isinstance(recipe, Recipe): return recipe
     if recipe=='auto':
         few = spec is not None and min(spec.wbits, spec.abits)<4
-        recipe = 'no_batchnorm' if model and not batchnorms(model) else 'best' if few else 'fast'
+        recipe = 'no_batchnorm' if model is not None and not batchnorms(model) else 'best' if few else 'fast'
     if recipe not in RECIPES: raise ValueError(f"recipe {recipe!r}: expected 'auto' or one of {', '.join(RECIPES)}")
     return RECIPES[recipe]
 
@@ -114,7 +114,7 @@ def zero_shot_quantize(model:nn.Module, # trained classifier; left untouched
                        progress=True, # True: bars; 'log': a line per batch and epoch; False: nothing
                        device=None, # default: the GPU if there is one
                        **kwargs # settings of the recipe to be changed, as in `Recipe.changed`
-                      )->SynqLearner: # fine-tuned; `learn.model` is the student, `learn.seconds` the time per stage
+                      )->SynqLearner: # fine-tuned; `learn.model` is the student, `learn.seconds` the time per stage; None in all processes but the first
     "Trained model and bit-width in, no data, low-bit model out (SynQ, ICLR 2025)"
     chosen = choose_recipe(recipe, QuantSpec.of(wbits, abits), model).changed(**kwargs)
     learner = dict(chosen.learner)
@@ -125,6 +125,7 @@ def zero_shot_quantize(model:nn.Module, # trained classifier; left untouched
     synth = synthesize(model, size=size, seed=seed, path=path and path/'synth.safetensors', progress=progress,
                        device=device, **chosen.images)
     made = time.perf_counter()
+    if processes()[0]: return  # the first process goes on alone
     learn = synq_learner(model, synth, spec, seed=seed, path=path and path/'finetune.pt', device=device, **learner)
     fit_learner(learn, progress=progress, **chosen.fit)
     learn.seconds = dict(synthesize=made-start, finetune=time.perf_counter()-made)

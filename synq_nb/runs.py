@@ -19,8 +19,8 @@ from fastcore.basics import patch
 from fastcore.xml import (Body, Div, Figure, H1, H2, Head, Html, Img, Link, Main, Meta, P, Pre, Style, Table, Tbody,
                           Td, Th, Thead, Title, Tr, to_xml)
 from . import __version__
-from .core import (NoFeatureMap, check_finite, in_batches, infer_io, make_terms, plain_copy, returns_logits,
-                          teacher_hash, write_json, write_text)
+from .core import (NoFeatureMap, check_finite, in_batches, infer_io, make_terms, plain_copy, processes,
+                          returns_logits, teacher_hash, write_json, write_text)
 from .figures import COLORS, STYLE, describe, plot_images, readable_log, to_png
 from .zoo import ZOO, Accuracy, ModelCard, evaluate, load_images, model_card
 from .quantize import (QuantSpec, calibrate, is_quantized, load_student, quant_summary, quantizable, quantize,
@@ -623,11 +623,11 @@ def quantize(self:Run,
              teacher:nn.Module, # trained classifier; left untouched
              progress=True, # True: bars; 'log': a line per batch and epoch; False: nothing
              device=None # default: the GPU if there is one
-            ): # the finished learner, from `zero_shot_quantize`
+            ): # the finished learner, from `zero_shot_quantize`; None in all processes but the first
     "Do the work of a run, from where it was stopped, and `finish` it"
     self.record,o = Run.load(self.folder).record,self.options
     self.record |= dict(seconds=self._seconds(), since=time.time())
-    self.save()
+    if processes()[0]==0: self.save()
     never = {} if o['flip'] else dict(flip=False)  # a recipe may refrain from mirroring too
     try:
         learn = zero_shot_quantize(teacher, o['wbits'], o['abits'], o['recipe'], size=tuple(o['size']), seed=o['seed'],
@@ -635,7 +635,7 @@ def quantize(self:Run,
     except ValueError:
         self._discard()  # a setting that was found wrong before anything was made
         raise
-    self.finish(learn)
+    if learn is not None: self.finish(learn)
     return learn
 
 # %% ../nbs/14_runs.ipynb #2cc91172

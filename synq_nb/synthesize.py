@@ -22,8 +22,9 @@ from fastcore.basics import patch
 from fastprogress.fastprogress import progress_bar
 from fasttransform import ItemTransform
 from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
-from .core import (as_map, autocast, blocks, check_finite, hooked, infer_io, load_tensors,
-                          make_terms, plain_copy, returns_logits, save_tensors, spatial_outputs, stable_name, teacher_hash)
+from .core import (as_map, autocast, blocks, check_finite, gather, hooked, infer_io, load_tensors,
+                          make_terms, plain_copy, processes, returns_logits, save_tensors, spatial_outputs,
+                          stable_name, teacher_hash)
 from .lowpass import frequency
 
 # %% ../nbs/05_synthesize.ipynb #a8e0a1e4
@@ -414,12 +415,13 @@ def _finished(path, meta):
     keep = len(old) if len(old)==meta['n'] else min(len(old), meta['n'])//size*size
     return [(old.x[:keep], old.y[:keep])] if keep else [],old.meta['log'][:math.ceil(keep/size)]
 
-def _batches(job, labels, first, make, terms, progress):
-    "Optimise one batch after the other; yields images, labels and last values of each"
-    steps = range(first*job.iters, len(labels)*job.iters)
+def _batches(job, labels, mine, make, terms, progress):
+    "Optimise the batches with the numbers `mine`; yields images, labels and last values of each"
+    steps = range(len(mine)*job.iters)
     bar = progress_bar(steps, leave=False) if progress is True else steps
     for t in bar:
         k,i = divmod(t, job.iters)
+        k = mine[k]
         if i==0: batch = SynthesisBatch(job, k, labels[k], make, terms)
         values = batch.step()
         note = f'batch {k+1} of {len(labels)}: ' + ', '.join(f'{name} {v:.3f}' for name,v in values.items())
@@ -427,6 +429,10 @@ def _batches(job, labels, first, make, terms, progress):
         if i<job.iters-1: continue
         if progress=='log': print(note, flush=True)
         yield batch.canvas().detach().half().cpu(),labels[k],values
+
+def _of_all(batches, rounds):
+    "The batches of all processes, in the order of their numbers; each has one in every round, but for the last"
+    for _ in range(rounds): yield from (b for b in gather(next(batches, None)) if b is not None)
 
 # %% ../nbs/05_synthesize.ipynb #99e2cda8
 def synthesize(teacher:nn.Module, # trained classifier; left untouched
@@ -466,15 +472,16 @@ def synthesize(teacher:nn.Module, # trained classifier; left untouched
                 seed=seed, amp=amp)
     done,meta['log'] = _finished(path, meta)
     labels = balanced_labels(n, n_out, seed).split(batch_size)
-    first = math.ceil(sum(len(y) for _,y in done)/batch_size)
+    first,(rank,world) = math.ceil(sum(len(y) for _,y in done)/batch_size),processes()
+    mine,rounds = range(first+rank, len(labels), world),math.ceil((len(labels)-first)/world)
     def result(): return SyntheticDataset(*map(torch.cat, zip(*done)), meta)
     for term in terms.values(): term.begin(job)
     with ExitStack() as held:
         for term in terms.values(): held.enter_context(term.watch())
-        for x,y,values in _batches(job, labels, first, make, terms, progress):
+        for x,y,values in _of_all(_batches(job, labels, mine, make, terms, progress), rounds):
             meta['log'].append(values)
             done.append((x, y))
-            if path: result().save(path)
+            if path and rank==0: result().save(path)
     return result()
 
 # %% ../nbs/05_synthesize.ipynb #054a57d1

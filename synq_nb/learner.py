@@ -272,12 +272,15 @@ SCHEDULES = {'cycle': _one_cycle, 'steps': _two_steps, 'flat': _flat}
 
 def check_fit(epochs:int, # passes over the synthetic images
               lr:float, # largest learning rate
-              schedule:str='cycle' # one of `SCHEDULES`
+              schedule:str='cycle', # one of `SCHEDULES`
+              spec:QuantSpec=None # what is fitted
              ):
     "Raise `ValueError` for what cannot be fitted"
     if schedule not in SCHEDULES: raise ValueError(f"schedule {schedule!r}: expected one of {', '.join(SCHEDULES)}")
     if not (epochs>=1 and lr>0):
         raise ValueError(f"epochs={epochs}, lr={lr}: expected at least one epoch and a positive rate")
+    if schedule=='adaptive' and spec is not None and spec.method!='lsq':
+        raise ValueError(f"the grids of method {spec.method!r} move with the weights: schedule 'adaptive' needs 'lsq'")
 
 # %% ../nbs/09_learner.ipynb #5aa10a46
 def log_line(row): # a row of fastai's recorder, or its header
@@ -316,7 +319,7 @@ def fit_learner(learn:SynqLearner, # from `synq_learner`
                 progress=True # True: bars and a line per epoch; 'log': lines only; False: nothing
                ):
     "Fit, continuing after finished epochs; the rounded model stays unless beaten; Ctrl-C: `KeyboardInterrupt`"
-    check_fit(epochs, lr, schedule)
+    check_fit(epochs, lr, schedule, learn.model.quantization)
     learn.checkpoint.key |= dict(epochs=epochs, lr=lr, schedule=schedule)
     rounded,before = deepcopy(learn.model.state_dict()),learn.gap()
     done = learn.checkpoint.load()
@@ -330,13 +333,13 @@ def fit_learner(learn:SynqLearner, # from `synq_learner`
 # %% ../nbs/09_learner.ipynb #09b00002
 def gate(v:torch.Tensor # any shape
         )->torch.Tensor: # 0–1, exactly 0 or 1 beyond about ±2.4
-    "The share of a step by which a weight is rounded up (AdaRound, ICML 2020, Eq. 23)"
+    "The share of a step by which a weight is rounded up (AdaRound, ICML 2020)"
     return (1.2*v.sigmoid()-.1).clamp(0, 1)
 
 def undecided(h:torch.Tensor, # from `gate`
               done:float # 0–1, how much of the search is over
              )->torch.Tensor: # scalar
-    "Penalty for gates that are neither 0 nor 1, sharper towards the end (AdaRound, Eq. 24)"
+    "Penalty for gates that are neither 0 nor 1, felt by more of them towards the end (AdaRound)"
     return (1-(2*h-1).abs()**(20-18*done)).mean()
 
 # %% ../nbs/09_learner.ipynb #09b00006
@@ -390,9 +393,6 @@ def layer_io(learn:SynqLearner, # from `synq_learner`
 
 # %% ../nbs/09_learner.ipynb #09b00013
 def _adaptive(learn, epochs, lr, done):
-    spec = learn.model.quantization
-    if spec.method!='lsq':
-        raise ValueError(f"the grids of method {spec.method!r} move with the weights: schedule 'adaptive' needs 'lsq'")
     x = learn.dls.train_ds.seen(learn.dls.after_batch.fs).to(learn.dls.device)
     layers = {name: learn.model.get_submodule(name) for name in used_layers(learn.model, x[:2])}
     rounded = [name for name,layer in layers.items() if hasattr(layer.weight_quantizer, 'bits')]

@@ -93,7 +93,7 @@ def check_recipe(recipe:Recipe, # to be checked
     "Raise `ValueError` for settings that cannot work, without doing any"
     make_terms((recipe.images.get('terms') or {}) | recipe.images.get('reweigh', {}), TERMS)
     make_terms(recipe.learner.get('terms') or {}, LOSS_TERMS)
-    check_fit(**recipe.fit)
+    check_fit(**recipe.fit, spec=spec)
     if model is not None: spec.bits_of(list(quantizable(model)))
     cutoff = recipe.learner.get('cutoff')
     if cutoff and not cutoff>0:

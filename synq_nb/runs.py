@@ -222,6 +222,13 @@ class _Trial:
         return self.seconds(step)
 
 # %% ../nbs/14_runs.ipynb #14b00008
+def _source_line(teacher):
+    norms = batchnorms(teacher).values()
+    trained = any(m.running_mean.any() or (m.running_var!=1).any() for m in norms)
+    if not norms: return 'the classes and the pixels alone: without BatchNorm, expect less'
+    return f'the statistics of {len(norms)} BatchNorm layers, '+('and the classes' if trained else
+                                                                 'which are those of an untrained network')
+
 def _layers_line(student):
     layers = quant_summary(student)
     left = layers[layers.wbits.isin([32])]
@@ -274,12 +281,11 @@ def preflight(model:nn.Module, # trained classifier; left untouched
     trial = _Trial(model, spec, size, torch.device(device or default_device()))
     n,iters,batch = (_value_of(synthesize, chosen.images, name) for name in ('n', 'iters', 'batch_size'))
     bs,epochs = _value_of(synq_learner, learner, 'bs'),chosen.fit['epochs']
-    some,norms = max(8, 2**19//math.prod(trial.shape[1:])),len(batchnorms(trial.teacher))
+    some = max(8, 2**19//math.prod(trial.shape[1:]))
     made,fitted = min(batch, some),min(bs, some)
     times = trial.synthesis_step(chosen.images, made)*n*iters/made,trial.fit_step(fitted)*n*epochs/fitted
     return {'input': f"{'×'.join(map(str, trial.shape))}, {trial.n_out} classes",
-            'images from': f'the statistics of {norms} BatchNorm layers, and the classes' if norms else
-                           'the classes and the pixels alone: without BatchNorm, expect less',
+            'images from': _source_line(trial.teacher),
             'layers': _layers_line(trial.student), 'map': _map_line(trial), 'files': _files_line(trial),
             'work': f'{n} images, {iters} steps for each batch; {epochs} passes over them',
             'time': f'about {_time(times[0])} + {_time(times[1])} on {trial.device.type}',

@@ -2,10 +2,11 @@
 
     python benchmarks/ablation.py --weights resnet20.safetensors --data test.npz
 
-Both protocols, in rows of their own. Writes benchmarks/results/ablation.json. The recipe `best` at its full length, with
-each idea left out and with none, on report images; its rows with all three are those of report.json:
+Both protocols, in rows of their own. Writes benchmarks/results/ablation.json. `--part whole` is the recipe `best` at
+its full length, with each idea left out and with none, on report images; rows with all three are those of report.json:
 
-    python benchmarks/ablation.py --weights resnet20.safetensors --data test_8983.npz --part whole --out ablation_whole.json
+    python benchmarks/ablation.py --weights resnet20.safetensors --data test_8983.npz --part whole \\
+        --out results/ablation_whole.json
 """
 from itertools import product
 from fastcore.script import call_parse

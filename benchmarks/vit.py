@@ -2,8 +2,8 @@
 
     python benchmarks/vit.py
 
-Needs no files. Each row has the recipe that 'auto' stands for. `k` of `n` counts the 1,600 test patches, and `kl` is the
-mean KL to the teacher on them. Writes benchmarks/results/vit.json; finished rows are kept."""
+Needs no files. Each row has the recipe that 'auto' stands for. `k` of `n` counts the 1,600 test patches, and `kl` is
+the mean KL to the teacher on them. Writes benchmarks/results/vit.json; finished rows are kept."""
 import json, time
 from pathlib import Path
 import torch
@@ -24,8 +24,8 @@ def rows_of(teacher, test, bits, seed, cache):
               'synthetic': calibrate(quantize(teacher, spec), images.images(256)), 'student': learn.model}
     for name,model in models.items():
         acc,(kl,same) = evaluate(model, test),teacher_gap(model, teacher, test.tensors[0])
-        yield dict(ranges=name, wbits=spec.wbits, abits=spec.abits, seed=seed, k=acc.k, n=acc.n, kl=finite(kl), same=same,
-                   kept=learn.kept, seconds=seconds)
+        yield dict(ranges=name, wbits=spec.wbits, abits=spec.abits, seed=seed, k=acc.k, n=acc.n, kl=finite(kl),
+                   same=same, kept=learn.kept, seconds=seconds)
 
 @call_parse
 def main(bits:str='88 48 44', # W and A bits

@@ -90,5 +90,5 @@ def main(names:str=f'{PAPER} {MORE}', # of models, as `synq quantize` takes them
         for row in pool.map(attempt, todo, [bs]*len(todo)):
             rows.append(row)
             write_json(out, dict(rows=rows))
-            print(row['model'], row.get('error') or f"{row['onnx_same']} of {row['onnx_n']}", f"{row['peak_gib']:.1f} GiB",
-                  flush=True)
+            result = row.get('error') or f"{row['onnx_same']} of {row['onnx_n']}"
+            print(row['model'], result, f"{row['peak_gib']:.1f} GiB", flush=True)

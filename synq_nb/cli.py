@@ -94,8 +94,8 @@ def _device(name):
     import torch
     try: torch.zeros(1, device=name)
     except (RuntimeError, AssertionError) as e:
-        raise ValueError(f"--device {name}: {str(e).splitlines()[0]}; expected cpu, or cuda or mps where there is one") \
-            from None
+        why = str(e).splitlines()[0]
+        raise ValueError(f"--device {name}: {why}; expected cpu, or cuda or mps where there is one") from None
     return name
 
 def _batches_of(most, recipe, wbits, abits):

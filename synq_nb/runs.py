@@ -235,7 +235,8 @@ def _layers_line(student):
     share = 1-left.weights.sum()/max(layers.weights.sum(), 1)
     why = [f'{name} ({how.split(": ")[-1]})' for name,how in zip(left.layer, left.how)]
     some = ', '.join(why[:4])+(f' and {len(why)-4} more' if len(why)>4 else '')
-    return f'{len(layers)-len(left)} layers with {share:.0%} of the weights are rounded'+(f'; in float: {some}')*bool(why)
+    line = f'{len(layers)-len(left)} layers with {share:.0%} of the weights are rounded'
+    return f'{line}; in float: {some}' if why else line
 
 def _map_line(trial):
     try: layer,(h,w) = cam_layer(trial.teacher, trial.x)

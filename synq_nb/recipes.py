@@ -114,7 +114,7 @@ def zero_shot_quantize(model:nn.Module, # trained classifier; left untouched
                        progress=True, # True: bars; 'log': a line per batch and epoch; False: nothing
                        device=None, # default: the GPU if there is one
                        **kwargs # settings of the recipe to be changed, as in `Recipe.changed`
-                      )->SynqLearner: # with the student as `model`, `seconds` per stage; None in all processes but the first
+                      )->SynqLearner: # with the student as `model`; None in all processes but the first
     "Trained model and bit-width in, no data, low-bit model out (SynQ, ICLR 2025)"
     chosen = choose_recipe(recipe, QuantSpec.of(wbits, abits), model).changed(**kwargs)
     learner = dict(chosen.learner)

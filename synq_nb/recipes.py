@@ -22,7 +22,7 @@ from fastcore.meta import delegates
 from .core import make_terms, processes
 from .quantize import QuantSpec, quantizable
 from .lowpass import PAPER_CUTOFF, lowpass
-from .synthesize import TERMS, SyntheticDataset, batchnorms, synthesize
+from .synthesize import TERMS, SyntheticDataset, batchnorms, check_synthesis, synthesize
 from .distill import teacher_gap
 from .learner import DEFAULT_TERMS, LOSS_TERMS, SynqLearner, check_fit, fit_learner, synq_learner
 
@@ -94,6 +94,7 @@ def check_recipe(recipe:Recipe, # to be checked
     make_terms((recipe.images.get('terms') or {}) | recipe.images.get('reweigh', {}), TERMS)
     make_terms(recipe.learner.get('terms') or {}, LOSS_TERMS)
     check_fit(**recipe.fit, spec=spec)
+    check_synthesis(**recipe.images)
     if model is not None: spec.bits_of(list(quantizable(model)))
     cutoff = recipe.learner.get('cutoff')
     if cutoff and not cutoff>0:

@@ -370,6 +370,8 @@ def plot_loss(curve:list, # rows of (training loss, held-out loss, agreement), o
     return ax
 
 # %% ../nbs/14_runs.ipynb #e1ab4a40
+def _trained(learn): return learn.checkpoint.key.get('schedule')!='adaptive'
+
 def _cam_figure(learn, x, y):
     "Maps of teacher and student, or None for a network without feature maps"
     cam = getattr(learn, 'cam_align', None)
@@ -399,7 +401,7 @@ def run_figures(learn # from `zero_shot_quantize`
                    spectra=('Spectra', spectra.figure),
                    difficulty=('Difficulty of the images', hard[0].figure),
                    cam=('Where teacher and student look', _cam_figure(learn, x[:10], y[:10])),
-                   loss=('Fine-tuning', plot_loss(learn.curve).figure if len(learn.curve)>1 else None))
+                   loss=('Fine-tuning', plot_loss(learn.curve).figure if _trained(learn) else None))
     return {name: (heading, fig) for name,(heading,fig) in figures.items() if fig is not None}
 
 # %% ../nbs/14_runs.ipynb #cd7865dd
@@ -413,7 +415,7 @@ def _facts(learn):
     "What the record says of a finished learner"
     key,ds = learn.checkpoint.key,learn.dls.train_ds
     weights = {term.label or type(term).__name__: term.weight for term in learn.loss_terms}
-    trained = key['schedule']!='adaptive'
+    trained = _trained(learn)
     ideas = {k:v for k,v in ({'low-pass filter': key['cutoff']} | (weights if trained else {})).items() if v}
     settings = {'protocol': key['quantization']['protocol'], 'synthetic images': len(ds)+len(learn.dls.valid_ds),
                 'fine-tuning steps': len(learn.curve)*len(learn.dls.train)*trained, 'ideas': ideas,

@@ -9,7 +9,7 @@ __all__ = ['TERMS', 'DEFAULT_SYNTHESIS', 'DEFAULT_PRIORS', 'CANVASES', 'DESCENTS
            'BNMatch', 'hard_sample_loss', 'calibration_centres', 'Term', 'MatchStats', 'HardSamples', 'Centres',
            'TotalVariation', 'Standardised', 'default_terms', 'spread', 'similarities', 'PatchSimilarity',
            'random_window', 'middle_window', 'PixelCanvas', 'SpectrumCanvas', 'balanced_labels', 'SyntheticDataset',
-           'SynthesisJob', 'SynthesisBatch', 'synthesize', 'RandomWindow']
+           'SynthesisJob', 'SynthesisBatch', 'check_synthesis', 'synthesize', 'RandomWindow']
 
 # %% ../nbs/05_synthesize.ipynb #e6e12efe
 import json, math, random
@@ -404,6 +404,20 @@ class SynthesisBatch:
         return {name: v.item() for name,v in (values | {'agreement': agreement}).items()}
 
 # %% ../nbs/05_synthesize.ipynb #e22337b6
+def check_synthesis(n:int=1, # images
+                    iters:int=1, # steps per batch
+                    batch_size:int=1, # images per batch
+                    canvas='spectrum', # one of `CANVASES`, or such a class
+                    descent:str='cosine', # one of `DESCENTS`
+                    **kwargs # other arguments of `synthesize`
+                   ):
+    "Raise `ValueError` for what cannot be made"
+    if min(n, iters, batch_size)<1:
+        raise ValueError(f"n={n}, iters={iters}, batch_size={batch_size}: expected at least 1")
+    if isinstance(canvas, str) and canvas not in CANVASES:
+        raise ValueError(f"canvas {canvas!r}: expected one of {', '.join(CANVASES)}")
+    if descent not in DESCENTS: raise ValueError(f"descent {descent!r}: expected one of {', '.join(DESCENTS)}")
+
 def _finished(path, meta):
     "What an earlier run with the same settings finished, and its log"
     if path is None or not Path(path).exists(): return [],[]
@@ -454,11 +468,7 @@ def synthesize(teacher:nn.Module, # trained classifier; left untouched
                device=None # default: the GPU if there is one
               )->SyntheticDataset: # canvases in float16, with their recipe
     "Labelled images from what a classifier remembers, such as BatchNorm statistics (SynQ, ICLR 2025, Eq. 1)"
-    if min(n, iters, batch_size)<1:
-        raise ValueError(f"n={n}, iters={iters}, batch_size={batch_size}: expected at least 1")
-    if isinstance(canvas, str) and canvas not in CANVASES:
-        raise ValueError(f"canvas {canvas!r}: expected one of {', '.join(CANVASES)}")
-    if descent not in DESCENTS: raise ValueError(f"descent {descent!r}: expected one of {', '.join(DESCENTS)}")
+    check_synthesis(n, iters, batch_size, canvas, descent)
     device,teacher = torch.device(device or default_device()),plain_copy(teacher)
     check_finite(teacher)
     shape,n_out = infer_io(teacher, size)

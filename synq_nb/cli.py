@@ -84,19 +84,16 @@ def _print_plan(plan):
     for subject,sentence in plan.items(): print(f'{subject+":":<13} {sentence}')
     print(flush=True)
 
-def _use_threads(n):
+def _where(device, threads):
+    "Set the number of threads, and check a device by using it"
     import torch
-    if n<1: raise ValueError(f"--threads {n}: expected at least 1")
-    torch.set_num_threads(n)
-
-def _device(name):
-    "A device that can be used, checked by using it"
-    import torch
-    try: torch.zeros(1, device=name)
+    if threads is not None and threads<1: raise ValueError(f"--threads {threads}: expected at least 1")
+    if threads: torch.set_num_threads(threads)
+    try: torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as e:
         why = str(e).splitlines()[0]
-        raise ValueError(f"--device {name}: {why}; expected cpu, or cuda or mps where there is one") from None
-    return name
+        raise ValueError(f"--device {device}: {why}; expected cpu, or cuda or mps where there is one") from None
+    return device
 
 def _batches_of(most, recipe, wbits, abits):
     "Sizes of batches, none above `most`"
@@ -144,11 +141,9 @@ def _quantize(model:Annotated[str, _REQUIRED], # zoo name, torchvision:, timm: o
               set:Annotated[str, _MANY]=None # any other setting of the recipe, NAME=VALUE
              ):
     "Quantise a trained classifier without data"
-    import torch
     from synq_nb.core import processes
     from synq_nb.zoo import model_card
-    if threads is not None: _use_threads(threads)
-    device = device and _device(device)
+    device = _where(device, threads)
     card = model_card(model).changed(size=size and _size(size), mean=mean and _numbers(mean), std=std and _numbers(std),
                                      labels=_lines(labels), flip=False if no_flip else None)
     changes = dict(n=n, iters=iters, epochs=epochs, lr=lr, cutoff=cutoff, cam=cam, ce=ce, features=features)

@@ -9,6 +9,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
 import fastai, torch, torchvision
+from fastai.torch_core import default_device
 from synq_nb import quantize as quantize_module
 from synq_nb.all import *
 from synq_nb.quantize import NARROWEST, PACE
@@ -20,13 +21,15 @@ VERSIONS = {m.__name__: m.__version__ for m in (torch, torchvision, fastai)} | {
 OURS = 'subset', 'noise', 'pace', 'narrowest', *TRIALS  # changes that are no settings of a recipe
 
 def machine():
-    "Where a row was measured: commit, processor, precision"
-    here = Path(__file__).parent
-    git = subprocess.run(['git', 'rev-parse', '--short', 'HEAD'], cwd=here, capture_output=True, text=True)
+    "Where a row was measured: commit (without git, the variable COMMIT), processor, GPU if any, precision"
+    where = dict(cwd=Path(__file__).parent, capture_output=True, text=True, shell=True)
+    commit = os.environ.get('COMMIT') or subprocess.run('git rev-parse --short HEAD', **where).stdout.strip() or None
     info = Path('/proc/cpuinfo').read_text() if Path('/proc/cpuinfo').exists() else ''
     names = [line.split(':')[1].strip() for line in info.splitlines() if line.startswith('model name')]
-    with autocast('cpu'): bf16 = torch.is_autocast_enabled('cpu')
-    return dict(commit=git.stdout.strip() or None, cpu=names[0] if names else platform.processor(),
+    kind = torch.device(default_device()).type
+    with autocast(kind): bf16 = torch.is_autocast_enabled(kind)
+    gpu = dict(gpu=torch.cuda.get_device_name()) if kind=='cuda' else {}
+    return dict(commit=commit, cpu=names[0] if names else platform.processor(), **gpu,
                 precision='bfloat16' if bf16 else 'float32')
 
 def settings_of(changes):
@@ -90,7 +93,7 @@ def make_row(spec, weights, cache):
     torch.set_num_threads(1)
     quantize_module.PACE = spec['changes'].get('pace', PACE)
     quantize_module.NARROWEST = spec['changes'].get('narrowest', NARROWEST)
-    teacher,recipe = load_model(spec['model'], weights),recipe_of(spec)
+    teacher,recipe = load_model(spec['model'], weights).to(default_device()),recipe_of(spec)
     images,s_synth = images_of(spec, teacher, cache)
     learner = dict(recipe.learner)
     quant,on,seed = QuantSpec.take(spec['wbits'], spec['abits'], learner),spec['changes'],spec['seed']
@@ -123,8 +126,8 @@ def make_row(spec, weights, cache):
 @torch.no_grad()
 def cam_kl(student, teacher, x):
     "100 × KL between maps for the teacher's class; each map scaled to 0–1, raised by 0.01 against zeros, with sum 1"
-    layer = spatial_stages(teacher, x[:2])[-1]
-    y = in_batches(teacher, x).argmax(1)
+    x = x.to(next(teacher.parameters()).device)
+    layer,y = spatial_stages(teacher, x[:2])[-1],in_batches(teacher, x).argmax(1).to(x.device)
     logs = []
     for model in (teacher, student):
         maps = model_maps(model, x, y, layer)[0].flatten(1)+.01

@@ -237,18 +237,19 @@ def synq_learner(teacher:nn.Module, # float classifier; left untouched
                 )->SynqLearner: # student as `model`, on its grid and calibrated
     "A fastai `Learner` that fine-tunes a quantised copy of `teacher` (SynQ, ICLR 2025, Eq. 6)"
     spec,kwargs = QuantSpec.take(wbits, abits, kwargs),dict(opt_func=_ADAM) | kwargs
-    teacher = plain_copy(teacher)
+    device = torch.device(device or default_device())
+    teacher = plain_copy(teacher).to(device)
     if synth.meta['teacher']!=teacher_hash(teacher):
         raise ValueError("these images were synthesised from another teacher, or from other weights of it: "
                          "call `synthesize` with this one")
     if len(synth)<8: raise ValueError(f"{len(synth)} images: expected at least 8")
-    device = torch.device(device or default_device())
     terms = list(make_terms(DEFAULT_TERMS if terms is None else terms, LOSS_TERMS).values())
     (_,h,w),flip = synth.meta['shape'],synth.meta['flip']
-    spec = spec.as_used(returns_logits(teacher, synth.meta['shape']), torch.zeros(2, *synth.meta['shape']))
+    blank = torch.zeros(2, *synth.meta['shape'], device=device)
+    spec = spec.as_used(returns_logits(teacher, synth.meta['shape']), blank)
     tfms = [RandomWindow(h, w, flip)] + ([MixImages(mix)] if mix else []) + ([LowPass(cutoff)] if cutoff else [])
     dls = _split(synth, tfms, bs, device)
-    student = quantize(teacher, spec).to(device)
+    student = quantize(teacher, spec)
     calibrate(student, dls.train_ds.seen(tfms, 256).to(device))
     images = fingerprint({'x': synth.x, 'y': synth.y})
     key = dict(quantization=spec.asdict(), teacher=synth.meta['teacher'], images=images, cutoff=cutoff,

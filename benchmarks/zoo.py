@@ -29,7 +29,7 @@ def settle(model, shape, n=16):
     norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     for m in norms: m.train()
     with torch.no_grad():
-        for _ in range(10): model(torch.randn(n, *shape))
+        for _ in range(10): model(torch.randn(n, *shape, device=next(model.parameters()).device))
     return model.eval()
 
 class Clock:

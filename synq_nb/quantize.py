@@ -392,7 +392,7 @@ def quantize(model:nn.Module, # trained float classifier; left untouched
         to_quant(m, None if float_in else act(a), WeightQuantizer(m.weight, w, spec.method) if w!=32 else None)
     for m in relus: to_quant(m, act(spec.abits))
     model.quantization = spec
-    return model
+    return model.to(layers.popitem()[1].weight.device)  # grids of activations are made on the CPU
 
 # %% ../nbs/03_quantize.ipynb #1dce5140
 def used_layers(model:nn.Module, # float classifier, left as it was

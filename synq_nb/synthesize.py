@@ -40,7 +40,7 @@ class _ChannelStats(torch.autograd.Function):
         n = x.numel()/x.shape[1]
         slope = 2*grad_var/n
         zero,one = torch.zeros_like(slope),torch.ones_like(slope)
-        return F.batch_norm(x, zero, one, slope, grad_mean/n-slope*mean, eps=0)
+        return torch.batch_norm(x, slope, grad_mean/n-slope*mean, zero, one, False, 0., 0., False)
 
 # %% ../nbs/05_synthesize.ipynb #5ff4ffb4
 def channel_stats(x:torch.Tensor # (N, C, …)

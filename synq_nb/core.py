@@ -233,7 +233,8 @@ def join()->tuple: # as `processes`
     "Make the processes that a launcher started one group; does nothing in a program that was started alone"
     import torch.distributed as dist
     if int(os.environ.get('WORLD_SIZE', 1))>1 and dist.is_available() and not dist.is_initialized():
-        if torch.cuda.is_available(): torch.cuda.set_device(int(os.environ.get('LOCAL_RANK', 0)))
+        rank,gpus = int(os.environ.get('LOCAL_RANK', 0)),torch.cuda.device_count()
+        if gpus: torch.cuda.set_device(rank%gpus)
         dist.init_process_group('gloo')
         del os.environ['WORLD_SIZE']  # with it, fastai would wait for the others in every fit
     return processes()

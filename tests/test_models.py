@@ -63,6 +63,7 @@ def test_the_whole_way(name, tmp_path):
     model = MODELS[name]()
     before = teacher_hash(model),{p.dtype for p in model.parameters()},[m.training for m in model.modules()]
     learn = zero_shot_quantize(model, 4, 4, 'fast', **QUICK)
+    learn.model.cpu()
     assert (teacher_hash(model),{p.dtype for p in model.parameters()},[m.training for m in model.modules()])==before
     assert not [m for m in model.modules() if m._forward_hooks or m._forward_pre_hooks]
     x = torch.randn(32, 3, 16, 16)

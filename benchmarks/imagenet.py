@@ -1,0 +1,81 @@
+"""Networks at 224 pixels: rounded and fine-tuned without data, and then counted on ImageNet photographs.
+
+    python benchmarks/imagenet.py --weights mobilenet_v2.safetensors --data val_1300
+
+The recipe is what 'auto' stands for. Students are converted to integers and kept as packed files in `folder`, which
+can be made on one machine (without `--data`) and counted on another: rows come from the packed files. `k` of `n` counts
+the photographs after the first `first` by name, or the first ones with `--development`; `same` and `kl` compare with the
+teacher on them. Writes benchmarks/results/imagenet.json; finished files and rows are kept."""
+import json, os, time
+from pathlib import Path
+import torch
+from fastcore.script import call_parse
+from torch.utils.data import Subset
+from bench import RESULTS, VERSIONS, finite, machine
+from calibration import stack
+from synq_nb.all import *
+
+def packed_at(folder, model, bits, seed, stage): return Path(folder)/f"{model.split(':')[1]}-{bits}-{seed}-{stage}.packed"
+
+def images_of(teacher, size, seed, recipe, folder):
+    "The images of one seed, made once"
+    path = Path(folder)/f'{teacher_hash(teacher)[:8]}-{seed}.safetensors'
+    return synthesize(teacher, size=size, seed=seed, path=path, progress='log', **recipe.images)
+
+def make(model, teacher, size, bits, seed, folder):
+    "Pack a student twice: as it was rounded, and fine-tuned"
+    spec = QuantSpec(int(bits[0]), int(bits[1]))
+    recipe = choose_recipe('auto', spec)
+    images = images_of(teacher, size, seed, recipe, folder)
+    learn,start = synq_learner(teacher, images, spec, seed=seed, **recipe.learner),time.perf_counter()
+    pack(convert(learn.model, learn.seen(64)), packed_at(folder, model, bits, seed, 'rounded'), model)
+    fit_learner(learn, progress='log', **recipe.fit)
+    pack(convert(learn.model, learn.seen(64)), packed_at(folder, model, bits, seed, 'student'), model)
+    write_json(packed_at(folder, model, bits, seed, 'student').with_suffix('.json'),
+               dict(s_finetune=time.perf_counter()-start, kept=learn.kept, gap=learn.gap(), made=machine(),
+                    images_hash=fingerprint({'x': images.x, 'y': images.y})[:16]))
+
+def count(file, card, teacher_logits, x, y):
+    "What a packed file answers"
+    logits = in_batches(load_packed(file, card.build()), x, 50)
+    kl,same = KLLoss()(logits, None, teacher_logits),agreement(logits, None, teacher_logits)
+    return dict(k=(logits.argmax(1)==y).sum().item(), n=len(y), kl=finite(kl.item()), same=same.item(),
+                bytes=file.stat().st_size)
+
+@call_parse
+def main(weights:str=None, # checkpoint of the teacher
+         data:str='', # folder of images and labels.csv; '': make the students, count nothing
+         model:str='torchvision:mobilenet_v2', # as `synq quantize` takes it
+         bits:str='88 48 44', # W and A bits; '': make the images alone
+         seeds:str='0 1 2', # of images and fine-tuning
+         first:int=300, # photographs, by name, that are kept for development
+         development:bool=False, # count those
+         folder:str='runs/imagenet', # of images and packed files
+         out:str=None # result file
+        ):
+    "Make what is missing, and count"
+    torch.set_num_threads(int(os.environ.get('OMP_NUM_THREADS', 1)))
+    out = Path(out or RESULTS/'imagenet.json')
+    rows = json.loads(out.read_text())['rows'] if out.exists() else []
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    card,teacher = model_card(model),load_model(model, weights)
+    for seed in seeds.split():
+        if not bits: images_of(teacher, card.size, int(seed), choose_recipe('auto', QuantSpec(4, 4)), folder)
+        for b in bits.split():
+            if not packed_at(folder, model, b, seed, 'student').with_suffix('.json').exists():
+                make(model, teacher, card.size, b, int(seed), folder)
+    if not data: return
+    files = load_images(data, card, 1000)
+    x = stack(Subset(files, range(first) if development else range(first, len(files))))
+    y = torch.tensor(files.labels)[:first] if development else torch.tensor(files.labels)[first:]
+    teacher_logits = in_batches(teacher, x, 50)
+    whole = dict(model=model, use='development' if development else 'report', versions=VERSIONS, **machine(),
+                 teacher_k=(teacher_logits.argmax(1)==y).sum().item(), teacher=teacher_hash(teacher))
+    for seed,b,stage in [(s, b, t) for s in seeds.split() for b in bits.split() for t in ('rounded', 'student')]:
+        key = dict(model=model, wbits=int(b[0]), abits=int(b[1]), seed=int(seed), stage=stage, use=whole['use'])
+        if any(all(r[k]==v for k,v in key.items()) for r in rows): continue
+        file = packed_at(folder, model, b, seed, stage)
+        made = json.loads(packed_at(folder, model, b, seed, 'student').with_suffix('.json').read_text())
+        rows.append(key | count(file, card, teacher_logits, x, y) | whole | made)
+        write_json(out, dict(rows=rows))
+        print({k: rows[-1][k] for k in (*key, 'k', 'n', 'teacher_k', 'same', 'kl')}, flush=True)

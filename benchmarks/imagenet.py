@@ -15,7 +15,8 @@ from bench import RESULTS, VERSIONS, finite, machine
 from calibration import stack
 from synq_nb.all import *
 
-def packed_at(folder, model, bits, seed, stage): return Path(folder)/f"{model.split(':')[1]}-{bits}-{seed}-{stage}.packed"
+def packed_at(folder, model, bits, seed, stage):
+    return Path(folder)/f"{model.replace(':', '-')}-{bits}-{seed}-{stage}.packed"
 
 def images_of(teacher, size, seed, recipe, folder):
     "The images of one seed, made once"
@@ -75,6 +76,7 @@ def main(weights:str=None, # checkpoint of the teacher
         key = dict(model=model, wbits=int(b[0]), abits=int(b[1]), seed=int(seed), stage=stage, use=whole['use'])
         if any(all(r[k]==v for k,v in key.items()) for r in rows): continue
         file = packed_at(folder, model, b, seed, stage)
+        if not file.exists(): continue
         made = json.loads(packed_at(folder, model, b, seed, 'student').with_suffix('.json').read_text())
         rows.append(key | count(file, card, teacher_logits, x, y) | whole | made)
         write_json(out, dict(rows=rows))

@@ -59,7 +59,7 @@ class capture(hooked):
     def _keep(self, name, module, args, out):
         self.stored,back = as_map(out.detach() if self.leaf else out, self.hw)
         if self.leaf: self.stored = self.stored.detach().requires_grad_()
-        return back(self.stored)
+        return back(self.stored).clone()  # the next layer may work in place
 
 # %% ../nbs/00_core.ipynb #00f10002
 def _seen(out):

@@ -165,7 +165,7 @@ def add_grids(model:nn.Module, # copy of the student
     grids = []
     for name,row in plan.items():
         if row['sink'] is not None or not row['source']: continue
-        grids.append(ActQuantizer(bits, 'minmax'))
+        grids.append(ActQuantizer(bits, 'mse'))
         if row['relu']: to_quant(model.get_submodule(row['relu']), act=grids[-1])
         else: model.get_submodule(name).out_quantizer = grids[-1]
     return grids

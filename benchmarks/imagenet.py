@@ -51,6 +51,7 @@ def main(weights:str=None, # checkpoint of the teacher
          seeds:str='0 1 2', # of images and fine-tuning
          first:int=300, # photographs, by name, that are kept for development
          development:bool=False, # count those
+         only_count:bool=False, # what is there already
          folder:str='runs/imagenet', # of images and packed files
          out:str=None # result file
         ):
@@ -62,7 +63,7 @@ def main(weights:str=None, # checkpoint of the teacher
     card,teacher = model_card(model),load_model(model, weights)
     for seed in seeds.split():
         if not bits: images_of(teacher, card.size, int(seed), choose_recipe('auto', QuantSpec(4, 4)), folder)
-        for b in bits.split():
+        for b in bits.split() if not only_count else ():
             if not packed_at(folder, model, b, seed, 'student').with_suffix('.json').exists():
                 make(model, teacher, card.size, b, int(seed), folder)
     if not data: return
@@ -77,7 +78,8 @@ def main(weights:str=None, # checkpoint of the teacher
         if any(all(r[k]==v for k,v in key.items()) for r in rows): continue
         file = packed_at(folder, model, b, seed, stage)
         if not file.exists(): continue
-        made = json.loads(packed_at(folder, model, b, seed, 'student').with_suffix('.json').read_text())
+        note = packed_at(folder, model, b, seed, 'student').with_suffix('.json')
+        made = json.loads(note.read_text()) if note.exists() else {}
         rows.append(key | count(file, card, teacher_logits, x, y) | whole | made)
         write_json(out, dict(rows=rows))
         print({k: rows[-1][k] for k in (*key, 'k', 'n', 'teacher_k', 'same', 'kl')}, flush=True)

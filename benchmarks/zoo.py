@@ -12,7 +12,7 @@ from multiprocessing import get_context
 from pathlib import Path
 import torch, torch.nn as nn
 from fastcore.script import call_parse
-from bench import RESULTS, VERSIONS, machine
+from bench import RESULTS, VERSIONS, finite, machine
 from synq_nb.all import *
 
 PAPER = ('pytorchcv:resnet20_cifar10 pytorchcv:resnet20_cifar100 pytorchcv:resnet18 pytorchcv:resnet50 '
@@ -64,7 +64,7 @@ def measure(name, bs):
         file = OnnxClassifier(Path(tmp)/'m.onnx')
         theirs,ours = in_batches(file, x),in_batches(ints, x)
         same = (theirs.argmax(1)==ours.argmax(1)).sum().item()
-        gap = ((theirs-ours).abs().max()/(ours.max()-ours.min())).item()
+        gap = finite(((theirs-ours).abs().max()/(ours.max()-ours.min())).item())
         row |= dict(onnx_same=same, onnx_n=len(x), onnx_gap=gap, onnx_mb=(Path(tmp)/'m.onnx').stat().st_size/2**20,
                     float_in_onnx=len(float_layers(Path(tmp)/'m.onnx')))
     return row | dict(s_export=exporting.seconds)

@@ -101,7 +101,7 @@ def _batches_of(most, recipe, wbits, abits):
     from synq_nb.recipes import choose_recipe
     if most<8: raise ValueError(f"--batch {most}: expected at least 8 images")
     chosen = choose_recipe(recipe, QuantSpec(wbits, abits))
-    return dict(batch_size=min(most, chosen.images.get('batch_size', 256)), bs=min(most, chosen.learner.get('bs', 64)))
+    return dict(at_once=min(most, chosen.images.get('batch_size', 256)), bs=min(most, chosen.learner.get('bs', 64)))
 
 def _summary(run):
     "What a finished run did, in a table and a few lines"

@@ -259,8 +259,8 @@ def _memory_line(trial, n, batch, bs):
     stage = max(kept_bytes(model, trial.x)/2*size for model,size in stages)
     weights = 6*4*sum(p.numel() for p in trial.teacher.parameters())
     need,free = stage+weights+n*2*math.prod(trial.shape)*1.25**2,_free_bytes(trial.device)
-    line = f'about {need/2**30:.1f} GiB with batches of {batch} images in synthesis, {bs} in fine-tuning'
-    return line+(f'; only {free/2**30:.1f} are free, so ask for smaller batches' if free and need>free else '')
+    line = f'about {need/2**30:.1f} GiB with {batch} images at once in synthesis, {bs} in fine-tuning'
+    return line+(f'; only {free/2**30:.1f} are free, so ask for fewer at once' if free and need>free else '')
 
 def _time(seconds): return f'{seconds:.0f} s' if seconds<100 else f'{seconds/60:.0f} min'
 
@@ -280,17 +280,18 @@ def preflight(model:nn.Module, # trained classifier; left untouched
     spec = QuantSpec.take(wbits, abits, learner)
     check_recipe(chosen, spec, model)
     trial = _Trial(model, spec, size, torch.device(device or default_device()))
-    n,iters,batch = (_value_of(synthesize, chosen.images, name) for name in ('n', 'iters', 'batch_size'))
+    n,iters,batch,part = (_value_of(synthesize, chosen.images, name) for name in ('n', 'iters', 'batch_size', 'at_once'))
     bs,epochs = _value_of(synq_learner, learner, 'bs'),chosen.fit['epochs']
     some = max(8, 2**19//math.prod(trial.shape[1:]))
     made,fitted = min(batch, some),min(bs, some)
-    times = trial.synthesis_step(chosen.images, made)*n*iters/made,trial.fit_step(fitted)*n*epochs/fitted
+    forwards = 4/3 if part and part<batch else 1  # parts of a batch run again in the backward
+    times = forwards*trial.synthesis_step(chosen.images, made)*n*iters/made,trial.fit_step(fitted)*n*epochs/fitted
     return {'input': f"{'×'.join(map(str, trial.shape))}, {trial.n_out} classes",
             'images from': _source_line(trial.teacher),
             'layers': _layers_line(trial.student), 'map': _map_line(trial), 'files': _files_line(trial),
             'work': f'{n} images, {iters} steps for each batch; {epochs} passes over them',
             'time': f'about {_time(times[0])} + {_time(times[1])} on {trial.device.type}',
-            'memory': _memory_line(trial, n, batch, bs)}
+            'memory': _memory_line(trial, n, min(batch, part or batch), bs)}
 
 # %% ../nbs/14_runs.ipynb #fc61dca9
 _SETTINGS = tuple(ModelCard('', None).settings())

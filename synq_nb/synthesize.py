@@ -9,10 +9,10 @@ __all__ = ['TERMS', 'DEFAULT_SYNTHESIS', 'DEFAULT_PRIORS', 'CANVASES', 'DESCENTS
            'BNMatch', 'hard_sample_loss', 'calibration_centres', 'Term', 'MatchStats', 'HardSamples', 'Centres',
            'TotalVariation', 'Standardised', 'default_terms', 'spread', 'similarities', 'PatchSimilarity',
            'random_window', 'middle_window', 'PixelCanvas', 'SpectrumCanvas', 'balanced_labels', 'SyntheticDataset',
-           'SynthesisJob', 'SynthesisBatch', 'check_synthesis', 'synthesize', 'RandomWindow']
+           'SynthesisJob', 'SynthesisBatch', 'pooled', 'check_synthesis', 'synthesize', 'RandomWindow']
 
 # %% ../nbs/05_synthesize.ipynb #e6e12efe
-import json, math, random
+import json, math, random, warnings
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,7 @@ from fastcore.basics import patch
 from fastprogress.fastprogress import progress_bar
 from fasttransform import ItemTransform
 from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
+from torch.utils.checkpoint import checkpoint
 from .core import (as_map, autocast, blocks, check_finite, gather, hooked, infer_io, load_tensors,
                           make_terms, plain_copy, processes, returns_logits, save_tensors, spatial_outputs,
                           stable_name, teacher_hash)
@@ -129,6 +130,11 @@ class Term:
     def watch(self):
         "What is held during the steps, as a context manager"
         return nullcontext()
+    def noted(self):
+        "What the last forward left here, taken out: a list"
+        return []
+    def join(self, parts, shares): # `noted` of each part of a batch, and the shares of the images they have
+        "Put back what the forwards of parts of a batch left, as if these had been one"
     def loss(self, batch): # `SynthesisBatch` after its forward
         "This term for one batch, a scalar tensor"
         raise NotImplementedError
@@ -137,6 +143,11 @@ class MatchStats(Term):
     "Distance from the BatchNorm statistics (SynQ, Eq. 1)"
     def begin(self, job): self._bn = BNMatch(job.teacher)
     def watch(self): return self._bn
+    def noted(self):
+        noted,self._bn.stats = self._bn.stats,[]
+        return noted
+    def join(self, parts, shares):
+        self._bn.stats = [(pooled([s for s,_ in layer], shares), layer[0][1]) for layer in zip(*parts)]
     def loss(self, batch):
         batch.stats,targets = self._bn.take()
         return stat_loss(batch.stats, targets)
@@ -220,8 +231,12 @@ class PatchSimilarity(Term):
     def _note(self, name, module, args, out):
         tokens = as_map(out, self._sizes[name])[0].flatten(2).transpose(1, 2)
         self._found.append(-spread(similarities(tokens)).mean())
+    def noted(self):
+        noted,self._found[:] = list(self._found),[]
+        return noted
+    def join(self, parts, shares): self._found[:] = [sum(w*s for w,s in zip(shares, layer)) for layer in zip(*parts)]
     def loss(self, batch):
-        found,self._found[:] = list(self._found),[]
+        found = self.noted()
         return sum(found)/len(found)
 
 TERMS['patches'] = PatchSimilarity
@@ -371,6 +386,7 @@ class SynthesisJob:
     amp:bool=None # bfloat16: None decides by hardware
     device:torch.device=None # of the teacher
     descent:str='cosine' # one of `DESCENTS`
+    at_once:int=None # images in one forward; None: the whole batch
 
 class SynthesisBatch:
     "One batch of canvases under optimisation"
@@ -389,31 +405,90 @@ class SynthesisBatch:
         self.canvas = canvas(len(y), c, h+2*job.margin, w+2*job.margin, gen, job.device)
         self.opt,self.slow_down = DESCENTS[job.descent](self.canvas.params, job)
 
-    def step(self)->dict: # name of term → its value, and share of labels the teacher agrees with
-        "Move the canvases once"
+    def gradients(self)->dict: # name of term → its value
+        "Forwards and backwards of the loss"
         job = self.job
         self.x = random_window(self.canvas(), *job.shape[1:], self.rng, job.flip)
-        with autocast(self.x.device, job.amp): self.logits = job.teacher(self.x)
+        self.forward()
         values = {name: term.loss(self) for name,term in self.terms.items()}
         self.opt.zero_grad()
-        loss = sum(self.terms[name].weight*value for name,value in values.items())
-        loss.backward()
+        self.loss = sum(self.terms[name].weight*value for name,value in values.items())
+        self.loss.backward()
+        return values
+
+    def step(self)->dict: # name of term → its value, and share of labels the teacher agrees with
+        "Move the canvases once"
+        values = self.within_memory()
         self.opt.step()
-        self.slow_down(loss.detach())
+        self.slow_down(self.loss.detach())
         agreement = (self.logits.argmax(1)==self.y).float().mean()
         return {name: v.item() for name,v in (values | {'agreement': agreement}).items()}
+
+
+# %% ../nbs/05_synthesize.ipynb #05d00002
+def pooled(stats:list, # (mean, std) of each part of a batch
+           shares # of the images that each part has, adding up to 1
+          )->tuple: # mean and std of the batch
+    "Statistics of a batch from those of its parts"
+    mean,std = map(torch.stack, zip(*stats))
+    w = torch.as_tensor(shares, device=mean.device)[:,None]
+    m = (w*mean).sum(0)
+    return m,(w*(std**2+(mean-m)**2)).sum(0).sqrt()
+
+# %% ../nbs/05_synthesize.ipynb #05d00005
+@patch
+def forward(self:SynthesisBatch):
+    "The teacher's logits of `x`; the parts of a batch that is larger than memory run again in the backward"
+    job,terms,most = self.job,self.terms.values(),self.job.at_once or len(self.x)
+    def answer(x):
+        with autocast(x.device, job.amp): return job.teacher(x)
+    if len(self.x)<=most:
+        self.logits = answer(self.x)
+        return
+    for term in terms: term.noted()  # the last backward ran parts again
+    parts = self.x.split(most)
+    def run(x): return answer(x),[term.noted() for term in terms]
+    logits,noted = zip(*[checkpoint(run, part, use_reentrant=False) for part in parts])
+    for term,found in zip(terms, zip(*noted)): term.join(found, [len(p)/len(self.x) for p in parts])
+    self.logits = torch.cat(logits)
+
+# %% ../nbs/05_synthesize.ipynb #05d00007
+@patch
+def within_memory(self:SynthesisBatch)->dict: # name of term → its value
+    "`gradients`, with fewer images at once if there are too many; `MemoryError` if one is too many"
+    values,drawn = None,self.rng.getstate()
+    while values is None:
+        try: values = self.gradients()
+        except RuntimeError as e:
+            if 'memory' not in str(e): raise
+        if values is None: self.halve(drawn)
+    return values
+
+@patch
+def halve(self:SynthesisBatch,
+          drawn # state of the random numbers before the step
+         ):
+    "Half as many images at once"
+    most = min(self.job.at_once or len(self.y), len(self.y))
+    if most==1: raise MemoryError("not enough memory for one image: choose a smaller size or another device")
+    self.job.at_once = (most+1)//2
+    warnings.warn(f"not enough memory for {most} images at once: going on with {self.job.at_once}, which takes longer; "
+                  f"the statistics are still those of {len(self.y)}")
+    self.rng.setstate(drawn)
+    for term in self.terms.values(): term.noted()
 
 # %% ../nbs/05_synthesize.ipynb #e22337b6
 def check_synthesis(n:int=1, # images
                     iters:int=1, # steps per batch
                     batch_size:int=1, # images per batch
+                    at_once:int=None, # images in one forward
                     canvas='spectrum', # one of `CANVASES`, or such a class
                     descent:str='cosine', # one of `DESCENTS`
                     **kwargs # other arguments of `synthesize`
                    ):
     "Raise `ValueError` for what cannot be made"
-    if min(n, iters, batch_size)<1:
-        raise ValueError(f"n={n}, iters={iters}, batch_size={batch_size}: expected at least 1")
+    if min(n, iters, batch_size, 1 if at_once is None else at_once)<1:
+        raise ValueError(f"n={n}, iters={iters}, batch_size={batch_size}, at_once={at_once}: expected at least 1")
     if isinstance(canvas, str) and canvas not in CANVASES:
         raise ValueError(f"canvas {canvas!r}: expected one of {', '.join(CANVASES)}")
     if descent not in DESCENTS: raise ValueError(f"descent {descent!r}: expected one of {', '.join(DESCENTS)}")
@@ -454,6 +529,7 @@ def synthesize(teacher:nn.Module, # trained classifier; left untouched
                size=32, # input height and width of the teacher, pixels: an int or (H, W)
                iters:int=60, # optimisation steps per batch
                batch_size:int=256, # images whose statistics are matched together
+               at_once:int=None, # of these, in memory at the same time; None: all, and fewer if memory runs out
                lr:float=.25, # of Adam at first
                descent:str='cosine', # how it falls: one of `DESCENTS`
                canvas='spectrum', # what holds the pixels: one of `CANVASES`, or such a class
@@ -468,7 +544,7 @@ def synthesize(teacher:nn.Module, # trained classifier; left untouched
                device=None # default: the GPU if there is one
               )->SyntheticDataset: # canvases in float16, with their recipe
     "Labelled images from what a classifier remembers, such as BatchNorm statistics (SynQ, ICLR 2025, Eq. 1)"
-    check_synthesis(n, iters, batch_size, canvas, descent)
+    check_synthesis(n, iters, batch_size, at_once, canvas, descent)
     device,teacher = torch.device(device or default_device()),plain_copy(teacher)
     check_finite(teacher)
     shape,n_out = infer_io(teacher, size)
@@ -476,7 +552,7 @@ def synthesize(teacher:nn.Module, # trained classifier; left untouched
     terms = make_terms((terms or default_terms(teacher)) | (reweigh or {}), TERMS)
     make = CANVASES.get(canvas, canvas)
     margin = max(shape[1:])//8 if margin is None else margin
-    job = SynthesisJob(teacher, shape, n_out, iters, lr, margin, flip, seed, amp, device, descent)
+    job = SynthesisJob(teacher, shape, n_out, iters, lr, margin, flip, seed, amp, device, descent, at_once)
     meta = dict(n=n, shape=shape, n_out=n_out, teacher=teacher_hash(teacher), iters=iters, batch_size=batch_size,
                 lr=lr, descent=descent, canvas=stable_name(make), terms=stable_name(terms), margin=margin, flip=flip,
                 seed=seed, amp=amp)

@@ -127,10 +127,10 @@ def test_rejected_options_leave_no_folder(weights, tmp_path, synq):
 def test_where_and_how_much_at_once(weights, tmp_path, synq):
     args = '--device cpu --threads 1 --batch 8 --override body.3=8,8 body.6=32,32'.split()
     code,out,err = synq(*tiny_args(weights, tmp_path/'run'), *args)
-    assert code==0 and 'batches of 8 images' in out, err
+    assert code==0 and '8 images at once' in out, err
     record = Run.load(tmp_path/'run').record
     bits = {row['layer']: row['wbits'] for row in record['layers']}
-    assert bits['body.3']==8 and bits['body.6']==32 and record['options']['changes']['batch_size']==8
+    assert bits['body.3']==8 and bits['body.6']==32 and record['options']['changes']['at_once']==8
 
 @pytest.mark.parametrize('name,says', [('digits', '4 BatchNorm layers'), ('patches_vit', 'without BatchNorm')])
 def test_what_would_happen_to_a_model(name, says, synq):

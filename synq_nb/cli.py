@@ -281,6 +281,8 @@ def _run(command, args):
     try:
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')
+            warnings.filterwarnings('always', category=UserWarning, module='synq_nb')
+            warnings.showwarning = lambda message,*args: _say(message)
             command(**args)
         return 0
     except KeyboardInterrupt:

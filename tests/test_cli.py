@@ -132,6 +132,10 @@ def test_where_and_how_much_at_once(weights, tmp_path, synq):
     bits = {row['layer']: row['wbits'] for row in record['layers']}
     assert bits['body.3']==8 and bits['body.6']==32 and record['options']['changes']['at_once']==8
 
+def test_a_fit_that_starts_again_says_so(weights, tmp_path, synq):
+    code,_,err = synq(*tiny_args(weights, tmp_path/'run'), '--lr', 3)
+    assert code==0 and 'synq: fine-tuning failed' in err and 'starts again with lr=0.75' in err, err
+
 @pytest.mark.parametrize('name,says', [('digits', '4 BatchNorm layers'), ('patches_vit', 'without BatchNorm')])
 def test_what_would_happen_to_a_model(name, says, synq):
     code,out,err = synq('info', name)

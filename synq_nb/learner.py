@@ -127,6 +127,12 @@ class StopDivergence(Callback):
         self.add_parts()
         if self.best>.1 and self.lead<.1*self.best: self.give_up("the student no longer does better than guessing")
 
+    def after_epoch(self):
+        rows,before = [row for row in self.recorder.values if len(row)>2],[row[2] for row in self.learn.curve]
+        if rows and before and rows[-1][2]<max(before)/2:
+            self.give_up(f"the student agrees with the teacher on {rows[-1][2]:.0%} of the held-out images, and did on "
+                         f"{max(before):.0%} after an earlier epoch")
+
     def add_parts(self):
         "Sum up the parts of the loss since the best lead"
         now = {t.label: t.weight*t.value.detach() for t in self.learn.loss_terms if t.value is not None}

@@ -119,13 +119,14 @@ class StopDivergence(Callback):
 
     def after_batch(self):
         if not self.training: return
-        if not self.loss.isfinite(): self.give_up(f"the loss is {self.loss.item()}")
+        if not self.loss.isfinite(): self.give_up(f"the loss is {self.loss.item()}", self.iter+1)
         named,right = (t.argmax(1) for t in (self.pred, self.learn.teacher_logits))
         ahead = (named==right).float().mean()-right.bincount().max()/len(right)
         self.lead = self.memory*self.lead+(1-self.memory)*ahead.item()
         if self.lead>self.best: self.best,self.parts = self.lead,{}
         self.add_parts()
-        if self.best>.1 and self.lead<.1*self.best: self.give_up("the student no longer does better than guessing")
+        if self.best>.1 and self.lead<.1*self.best:
+            self.give_up("the student no longer does better than guessing", self.iter+1)
 
     def after_epoch(self):
         rows,before = [row for row in self.recorder.values if len(row)>2],[row[2] for row in self.learn.curve]
@@ -139,13 +140,13 @@ class StopDivergence(Callback):
         now['KL'] = self.loss.detach()-sum(now.values())
         for name,part in now.items(): self.parts[name] = self.parts.get(name, 0)+part
 
-    def give_up(self, what):
+    def give_up(self, what, step=None):
         "Restore the last good state, and say what happened when, and which part of the loss was largest until then"
         self.model.load_state_dict(self.good)
         parts = {name: abs(float(part)) for name,part in self.parts.items()}
         most = max(parts, key=parts.get, default=None)
         before = f" Before that, {parts[most]/sum(parts.values()):.0%} of the loss was {most}." if most else ''
-        place = f"epoch {self.epoch+1}, step {self.iter+1}"
+        place = f"epoch {self.epoch+1}"+(f", step {step}" if step else '')
         raise FloatingPointError(f"fine-tuning failed in {place}: {what}.{before} Start again with a lower weight for "
                                  "the largest term, or a lower `lr`")
     def __getstate__(self): return {**self.__dict__, 'good': None, 'parts': {}}

@@ -280,7 +280,8 @@ def preflight(model:nn.Module, # trained classifier; left untouched
     spec = QuantSpec.take(wbits, abits, learner)
     check_recipe(chosen, spec, model)
     trial = _Trial(model, spec, size, torch.device(device or default_device()))
-    n,iters,batch,part = (_value_of(synthesize, chosen.images, name) for name in ('n', 'iters', 'batch_size', 'at_once'))
+    names = 'n', 'iters', 'batch_size', 'at_once'
+    n,iters,batch,part = (_value_of(synthesize, chosen.images, name) for name in names)
     bs,epochs = _value_of(synq_learner, learner, 'bs'),chosen.fit['epochs']
     some = max(8, 2**19//math.prod(trial.shape[1:]))
     made,fitted = min(batch, some),min(bs, some)

@@ -130,7 +130,7 @@ class StopDivergence(Callback):
 
     def after_epoch(self):
         rows,before = [row for row in self.recorder.values if len(row)>2],[row[2] for row in self.learn.curve]
-        if rows and before and rows[-1][2]<max(before)/2:
+        if rows and before and max(before)>.1 and rows[-1][2]<max(before)/2:
             self.give_up(f"the student agrees with the teacher on {rows[-1][2]:.0%} of the held-out images, and did on "
                          f"{max(before):.0%} after an earlier epoch")
 
@@ -344,7 +344,7 @@ def fit_learner(learn:SynqLearner, # from `synq_learner`
     "Fit, continuing after finished epochs; the rounded model stays unless beaten; Ctrl-C: `KeyboardInterrupt`"
     check_fit(epochs, lr, schedule, learn.model.quantization)
     learn.checkpoint.key |= dict(epochs=epochs, lr=lr, schedule=schedule)
-    rounded,before = deepcopy(learn.model.state_dict()),learn.gap()
+    rounded,before,learn.checkpoint.lowered = deepcopy(learn.model.state_dict()),learn.gap(),0
     done = learn.checkpoint.load()
     if progress=='log': learn.logger = log_line
     while True:

@@ -129,10 +129,11 @@ class StopDivergence(Callback):
             self.give_up("the student no longer does better than guessing", self.iter+1)
 
     def after_epoch(self):
-        rows,before = [row for row in self.recorder.values if len(row)>2],[row[2] for row in self.learn.curve]
-        if rows and before and max(before)>.1 and rows[-1][2]<max(before)/2:
-            self.give_up(f"the student agrees with the teacher on {rows[-1][2]:.0%} of the held-out images, and did on "
-                         f"{max(before):.0%} after an earlier epoch")
+        now,earlier = ([row[2] for row in rows if len(row)>2] for rows in (self.recorder.values, self.learn.curve))
+        best = max(earlier, default=0)
+        if now and best>.1 and now[-1]<best/2:
+            self.give_up(f"the student agrees with the teacher on {now[-1]:.0%} of the held-out images, and did on "
+                         f"{best:.0%} after an earlier epoch")
 
     def add_parts(self):
         "Sum up the parts of the loss since the best lead"

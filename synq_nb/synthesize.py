@@ -388,6 +388,8 @@ class SynthesisJob:
     descent:str='cosine' # one of `DESCENTS`
     at_once:int=None # images in one forward; None: the whole batch
 
+
+# %% ../nbs/05_synthesize.ipynb #05d00021
 class SynthesisBatch:
     "One batch of canvases under optimisation"
     stats = None

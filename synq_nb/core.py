@@ -11,7 +11,7 @@ __all__ = ['hooked', 'as_map', 'capture', 'logits_of', 'evaluating', 'in_batches
            'teacher_hash', 'stable_name', 'make_terms']
 
 # %% ../nbs/00_core.ipynb #74355264
-import copy, hashlib, json, os
+import atexit, copy, hashlib, json, os
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -236,6 +236,7 @@ def join()->tuple: # as `processes`
         rank,gpus = int(os.environ.get('LOCAL_RANK', 0)),torch.cuda.device_count()
         if gpus: torch.cuda.set_device(rank%gpus)
         dist.init_process_group('gloo')
+        atexit.register(dist.destroy_process_group)  # else its threads may abort the end of the program
         del os.environ['WORLD_SIZE']  # with it, fastai would wait for the others in every fit
     return processes()
 

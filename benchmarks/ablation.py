@@ -3,7 +3,7 @@
     python benchmarks/ablation.py --weights resnet20.safetensors --data test.npz
 
 Both protocols, in rows of their own. Writes benchmarks/results/ablation.json. `--part whole` is the recipe `best` at
-its full length, with each idea left out and with none, on report images; rows with all three are those of report.json:
+its full length, with all three ideas, without any, and with each left out, on report images:
 
     python benchmarks/ablation.py --weights resnet20.safetensors --data test_8983.npz --part whole \\
         --out results/ablation_whole.json
@@ -32,7 +32,7 @@ def main(weights:str=None, # checkpoint of the teacher
          out:str=None # result file
         ):
     "Leave ideas out, damage the images"
-    left_out = [*({idea: 0} for idea in IDEAS), OFF[0]] if part=='whole' else []
+    left_out = [{}, OFF[0], *({idea: 0} for idea in IDEAS)] if part=='whole' else []
     specs = [dict(recipe='best', changes=off, seed=int(seed)) for seed in seeds.split() for off in left_out]
     for p in protocols.split() if part!='whole' else []:
         for off,seed in product(OFF if 'ideas' in part else [], map(int, seeds.split())):

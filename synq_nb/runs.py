@@ -10,7 +10,7 @@ __all__ = ['FORMATS', 'Run', 'run_options', 'kept_bytes', 'preflight', 'Format',
 
 # %% ../nbs/14_runs.ipynb #d88690f1
 import base64, json, math, os, re, shlex, sys, time
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from inspect import signature
 from pathlib import Path
 import matplotlib.pyplot as plt, torch, torch.nn as nn
@@ -18,6 +18,7 @@ from fastai.torch_core import default_device
 from fastcore.basics import patch
 from fastcore.xml import (Body, Div, Figure, H1, H2, Head, Html, Img, Link, Main, Meta, P, Pre, Style, Table, Tbody,
                           Td, Th, Thead, Title, Tr, to_xml)
+from filelock import FileLock, Timeout
 from . import __version__
 from .core import (NoFeatureMap, check_finite, in_batches, infer_io, make_terms, plain_copy, processes,
                           returns_logits, teacher_hash, write_json, write_text)
@@ -630,24 +631,41 @@ def plan(self:Run,
         raise
 
 @patch
+@contextmanager
+def _alone(self:Run):
+    "Work in the folder while no other process does; raises `RuntimeError` if one does"
+    lock = FileLock(self.folder/'.lock', timeout=0)
+    try: lock.acquire()
+    except Timeout: raise RuntimeError(f"another process is working in {self.folder}: wait until it has ended, or "
+                                       "choose another --out") from None
+    try: yield
+    finally:
+        with suppress(PermissionError): (self.folder/'.lock').unlink(missing_ok=True)  # Windows keeps open files
+        lock.release()
+
+@patch
+def _work(self:Run, teacher, progress, device):
+    self.record,o = Run.load(self.folder).record,self.options
+    self.record |= dict(seconds=self._seconds(), since=time.time())
+    if processes()[0]==0: self.save()
+    never = {} if o['flip'] else dict(flip=False)  # a recipe may refrain from mirroring too
+    learn = zero_shot_quantize(teacher, o['wbits'], o['abits'], o['recipe'], size=tuple(o['size']), seed=o['seed'],
+                               path=self.parts, progress=progress, device=device, **never, **o['changes'])
+    if learn is not None: self.finish(learn)
+    return learn
+
+@patch
 def quantize(self:Run,
              teacher:nn.Module, # trained classifier; left untouched
              progress=True, # True: bars; 'log': a line per batch and epoch; False: nothing
              device=None # default: the GPU if there is one
             ): # the finished learner, from `zero_shot_quantize`; None in all processes but the first
     "Do the work of a run, from where it was stopped, and `finish` it"
-    self.record,o = Run.load(self.folder).record,self.options
-    self.record |= dict(seconds=self._seconds(), since=time.time())
-    if processes()[0]==0: self.save()
-    never = {} if o['flip'] else dict(flip=False)  # a recipe may refrain from mirroring too
     try:
-        learn = zero_shot_quantize(teacher, o['wbits'], o['abits'], o['recipe'], size=tuple(o['size']), seed=o['seed'],
-                                   path=self.parts, progress=progress, device=device, **never, **o['changes'])
+        with nullcontext() if processes()[0] else self._alone(): return self._work(teacher, progress, device)
     except ValueError:
         self._discard()  # a setting that was found wrong before anything was made
         raise
-    if learn is not None: self.finish(learn)
-    return learn
 
 # %% ../nbs/14_runs.ipynb #2cc91172
 @patch

@@ -97,7 +97,7 @@ def mse_qparams(x:torch.Tensor, # values to be represented
                )->tuple: # scale and zero_point, (channels, 1) or scalars
     "Grid with the least squared rounding error among shrunken min–max ranges"
     x,lo,hi = flat_range(x, per_channel)
-    best,scale,zero = torch.full_like(lo, math.inf),lo,lo
+    best,(scale,zero) = torch.full_like(lo, math.inf),range_qparams(lo, hi, bits, signed, offset)
     for k in torch.linspace(.1, 1, n):
         s,z = range_qparams(lo*k, hi*k, bits, signed, offset)
         rounded = fake_quantize(x, s, z, *int_range(bits, signed), offset=offset)
@@ -424,12 +424,15 @@ def act_quantizers(model:nn.Module # from `quantize`
 def calibrate(model:nn.Module, # from `quantize`
               x:torch.Tensor # (N, C, H, W) synthetic images
              )->nn.Module: # `model`, ready to run
-    "Set every activation range from one batch; raises `RuntimeError` naming layers the batch never reached"
-    for q in act_quantizers(model): q.observing = True
+    "Set every activation range from one batch; raises `RuntimeError` for layers it never reached, `ValueError` for NaN"
+    grids = {n:m for n,m in model.named_modules() if isinstance(m, ActQuantizer)}
+    for q in grids.values(): q.observing = True
     try: model(x)
     finally:
-        for q in act_quantizers(model): q.observing = False
-    idle = [n for n,m in model.named_modules() if isinstance(m, ActQuantizer) and not m.ready]
+        for q in grids.values(): q.observing = False
+    endless = [n for n,q in grids.items() if q.ready and not q.start.isfinite()]
+    if endless: raise ValueError(f"NaN or infinity reached {endless[0]}: look for it in the images, and in the network")
+    idle = [n for n,q in grids.items() if not q.ready]
     if idle: raise RuntimeError(f"the forward pass never used {', '.join(idle)}: leave these in float with "
                                 "overrides={'name': (32, 32)}")
     return model

@@ -630,6 +630,7 @@ def plan(self:Run,
         self._discard()
         raise
 
+# %% ../nbs/14_runs.ipynb #14d00005
 @patch
 @contextmanager
 def _alone(self:Run):
@@ -643,6 +644,7 @@ def _alone(self:Run):
         with suppress(PermissionError): (self.folder/'.lock').unlink(missing_ok=True)  # Windows keeps open files
         lock.release()
 
+# %% ../nbs/14_runs.ipynb #14d00006
 @patch
 def _work(self:Run, teacher, progress, device):
     self.record,o = Run.load(self.folder).record,self.options

@@ -3,7 +3,8 @@
     python benchmarks/speed.py
 
 Random weights: time does not depend on them. Writes benchmarks/results/speed.json: median seconds `ours_s` and
-`reference_s`, and `ratio` = reference/ours."""
+`reference_s`, and `ratio` = reference/ours. `pays_from` is the number of steps after which compiling has paid for
+itself; torch keeps what it compiled, so that later runs of the same network start sooner."""
 import copy, resource, statistics, sys, time
 from pathlib import Path
 from fastai.callback.core import Callback
@@ -51,10 +52,10 @@ def in_turn(rounds, ours, reference):
 PLAIN = dict(cutoff=None, terms={})
 IDEAS = dict(terms=dict(cam=50., ce=.1))
 
-def finetune(teacher, batch, steps, rounds):
+def finetune(teacher, batch, steps, rounds, compiled=False):
     "All three ideas, ours and textbook"
     ds = dataset(teacher, int((steps+1)*batch*1.15))
-    learn = synq_learner(teacher, ds, 3, 3, bs=batch, **IDEAS)
+    learn = synq_learner(teacher, ds, 3, 3, bs=batch, compiled=compiled, **IDEAS)
     student,t,device = copy.deepcopy(learn.model),copy.deepcopy(teacher),learn.dls.device
     t.to(device).requires_grad_(True)
     opt = torch.optim.Adam(student.parameters(), 1e-5)
@@ -70,6 +71,16 @@ def overhead(teacher, batch, steps, rounds, ideas=IDEAS):
     fit(plain)
     fit(full)
     return in_turn(rounds, lambda: fit(full), lambda: fit(plain))
+
+def compiling(teacher, batch, steps, rounds):
+    "Seconds that compiling took, and a step of the default and of the same compiled"
+    ds = dataset(teacher, int((steps+1)*batch*1.15))
+    plain,fast = (synq_learner(teacher, ds, 3, 3, bs=batch, compiled=c) for c in (False, True))
+    torch._dynamo.reset()
+    fit(plain)
+    start = timed(lambda: fit(fast))
+    ours,ref = in_turn(2*rounds, lambda: fit(fast), lambda: fit(plain))
+    return start-steps*ours,ours,ref
 
 def synthesis(teacher, batch, rounds):
     device = torch.device(default_device())
@@ -128,6 +139,12 @@ def main(steps:int=6, # steps per turn
     for b in (64, 256): add(plain, b, *overhead(teacher, b, steps, 2*rounds))
     plain = 'fine-tuning step, three ideas and feature alignment, against plain KL'
     add(plain, 256, *overhead(teacher, 256, steps, rounds, {}))
+    for b in (64, 256):
+        what = 'fine-tuning step, three ideas, compiled, against textbook'
+        add(what, b, *finetune(teacher, b, steps, rounds, True))
+        took,ours,ref = compiling(teacher, b, steps, rounds)
+        what = 'fine-tuning step, three ideas and feature alignment, compiled, against not compiled'
+        add(what, b, ours, ref, compile_s=round(took), pays_from=round(took/(ref-ours)) if ref>ours else None)
     if long:
         late,early,m0,m1 = steady(teacher, 16, long)
         add(f'step {long}, against step 10', 16, late, early, mib_early=round(m0), mib_late=round(m1))

@@ -117,9 +117,11 @@ class AlignTerm(LossTerm):
     sizes = {}  # (H, W) of each layer's map
     hooks = ()
     leaf = False  # start a graph at the teacher's maps
+    lasting = False  # keep the hooks from batch to batch: a compiled network would not see new ones
     def find_layers(self, teacher, x): raise NotImplementedError
     def align(self, student, teacher): raise NotImplementedError
     def before_batch(self):
+        if self.lasting and self.hooks: return
         self.release()
         teacher = self.learn.teacher.teacher
         if self.names is None: self.names = self._find(teacher)
@@ -135,7 +137,8 @@ class AlignTerm(LossTerm):
         if self.names: super().after_loss()
     def measure(self):
         maps = [h.stored for h in self.hooks]
-        self.release()
+        for h in self.hooks: h.stored = None
+        if not self.lasting: self.release()
         return self.align(maps[:len(self.names)], maps[len(self.names):])
     def release(self):
         for h in self.hooks: h.remove()

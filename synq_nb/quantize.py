@@ -31,13 +31,14 @@ def int_range(bits:int, # width of the integer, 2 to 8
 
 # %% ../nbs/03_quantize.ipynb #f82207f3
 def _ends(x, lo, hi): # of one grid for the whole of a CPU tensor: numbers, with which torch's kernels are vectorised
-    return (lo.item(), hi.item()) if lo.ndim==0 and x.device.type=='cpu' else (lo, hi)
+    plain = lo.ndim==0 and x.device.type=='cpu' and not torch.compiler.is_compiling()
+    return (lo.item(), hi.item()) if plain else (lo, hi)
 
 class _FakeQuantize(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, scale, zero_point, qmin, qmax, grad_scale):
         s,lo,hi = scale.to(x.dtype),qmin-zero_point.to(x.dtype),qmax-zero_point.to(x.dtype)
-        out = (x*(1/s)).round_().clamp_(*_ends(x, lo, hi)).mul_(s)
+        out = torch.clamp((x*(1/s)).round_(), *_ends(x, lo, hi)).mul_(s)
         ctx.save_for_backward(x, out, scale, (lo-.5)*scale, (hi+.5)*scale)
         ctx.grad_scale = grad_scale
         return out

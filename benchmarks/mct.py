@@ -17,9 +17,7 @@ def its_images(teacher, n, seed, file):
     "Images by its data generation, and the seconds they took"
     if file.exists(): return torch.load(file, weights_only=True)
     torch.manual_seed(seed)
-    plain = mct.data_generation.ImageNormalizationType.NO_NORMALIZATION  # the model takes normalised images
-    config = mct.data_generation.get_pytorch_data_generation_config(data_gen_batch_size=64, extra_pixels=4,
-                                                                    image_normalization_type=plain)
+    config = mct.data_generation.get_pytorch_data_generation_config(data_gen_batch_size=64, extra_pixels=4)
     start = time.perf_counter()
     made = mct.data_generation.pytorch_data_generation_experimental(teacher, n, (32, 32), config)
     found = torch.cat([x.reshape(-1, 3, 32, 32) for x in made])[:n].cpu(),time.perf_counter()-start

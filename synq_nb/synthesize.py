@@ -9,7 +9,8 @@ __all__ = ['TERMS', 'DEFAULT_SYNTHESIS', 'DEFAULT_PRIORS', 'CANVASES', 'DESCENTS
            'BNMatch', 'hard_sample_loss', 'calibration_centres', 'Term', 'MatchStats', 'HardSamples', 'Centres',
            'TotalVariation', 'Standardised', 'default_terms', 'spread', 'similarities', 'PatchSimilarity',
            'random_window', 'middle_window', 'PixelCanvas', 'SpectrumCanvas', 'balanced_labels', 'SyntheticDataset',
-           'SynthesisJob', 'SynthesisBatch', 'pooled', 'check_synthesis', 'synthesize', 'RandomWindow']
+           'SynthesisJob', 'SynthesisBatch', 'pooled', 'check_synthesis', 'synthesize', 'RandomWindow',
+           'GeneratorCanvas']
 
 # %% ../nbs/05_synthesize.ipynb #e6e12efe
 import json, math, random, warnings
@@ -361,12 +362,15 @@ def new_empty(self:SyntheticDataset):
     return self.part(0)
 
 # %% ../nbs/05_synthesize.ipynb #2145d9d1
+def _groups(params, lr):
+    "A canvas may ask for other rates: groups of parameters whose `lr` is a share of the job's"
+    return [p | dict(lr=lr*p['lr']) if isinstance(p, dict) else p for p in params]
 def _cosine(params, job):
-    opt = torch.optim.Adam(params, job.lr, betas=(.5,.99))
+    opt = torch.optim.Adam(_groups(params, job.lr), job.lr, betas=(.5,.99))
     schedule = LambdaLR(opt, lambda i: (1+math.cos(math.pi*i/job.iters))/2)
     return opt,lambda loss: schedule.step()
 def _plateau(params, job):
-    opt = torch.optim.Adam(params, job.lr)
+    opt = torch.optim.Adam(_groups(params, job.lr), job.lr)
     return opt,ReduceLROnPlateau(opt, patience=50).step
 
 DESCENTS = {'cosine': _cosine, 'plateau': _plateau}
@@ -588,3 +592,36 @@ class RandomWindow(ItemTransform):
         size = self.h,self.w
         x = random_window(b[0], *size, self.rng, self.flip) if split_idx==0 else middle_window(b[0], *size)
         return (x.float(), *b[1:])
+
+# %% ../nbs/05_synthesize.ipynb #05f00002
+def _doubled(before, after):
+    "Twice the size, other channels"
+    grow,conv = nn.Upsample(scale_factor=2),nn.Conv2d(before, after, 3, padding=1, bias=False)
+    return [grow, conv, nn.BatchNorm2d(after), nn.LeakyReLU(.2)]
+
+class GeneratorCanvas:
+    "Images drawn from codes by a small network, whose weights are moved (GDFQ, ECCV 2020)"
+    def __init__(self,
+                 n:int, # images
+                 c:int, # channels
+                 h:int, # height in pixels
+                 w:int, # width in pixels
+                 gen:torch.Generator, # CPU generator of codes and weights
+                 device=None, # where the images live
+                 width:int=64 # numbers in a code, and channels of the first maps
+                ):
+        self.hw,small = (h, w),(math.ceil(h/4), math.ceil(w/4))
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(torch.randint(2**31, (), generator=gen).item())
+            first = nn.Linear(width, width*math.prod(small)),nn.Unflatten(1, (width, *small)),nn.BatchNorm2d(width)
+            grown = _doubled(width, width//2)+_doubled(width//2, width//4)
+            last = nn.Conv2d(width//4, c, 3, padding=1),nn.BatchNorm2d(c, affine=False)
+            self.net = nn.Sequential(*first, *grown, *last).to(device, memory_format=torch.channels_last)
+        self.codes = torch.randn(n, width, generator=gen).to(device).requires_grad_()
+        self.params = [dict(params=[self.codes], lr=.2), dict(params=list(self.net.parameters()), lr=.08)]
+    def __call__(self):
+        "The images (n, c, h, w)"
+        with autocast(self.codes.device): x = self.net(self.codes)
+        return x[...,:self.hw[0],:self.hw[1]].float()
+
+CANVASES['generator'] = GeneratorCanvas

@@ -618,7 +618,7 @@ class GeneratorCanvas:
             last = nn.Conv2d(width//4, c, 3, padding=1),nn.BatchNorm2d(c, affine=False)
             self.net = nn.Sequential(*first, *grown, *last).to(device, memory_format=torch.channels_last)
         self.codes = torch.randn(n, width, generator=gen).to(device).requires_grad_()
-        self.params = [dict(params=[self.codes], lr=.2), dict(params=list(self.net.parameters()), lr=.08)]
+        self.params = [dict(params=[self.codes], lr=2.), dict(params=list(self.net.parameters()), lr=.08)]
     def __call__(self):
         "The images (n, c, h, w)"
         with autocast(self.codes.device): x = self.net(self.codes)

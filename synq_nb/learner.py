@@ -211,7 +211,8 @@ class ObserveRanges(Callback):
 
 # %% ../nbs/09_learner.ipynb #09f00002
 PAYS = 200_000 # images, all epochs together, from which on compiling takes less time than it saves
-_WATCHFUL = dict(skip_nnmodule_hook_guards=False, recompile_limit=100) # new hooks or another network: a new program
+# new hooks, or another network: a new program
+_WATCHFUL = dict(skip_nnmodule_hook_guards=False, recompile_limit=100)
 
 class Compiled(Callback):
     "Run both networks through `torch.compile` in training, if the fit is long enough to pay for it"
@@ -241,7 +242,8 @@ class Compiled(Callback):
         for term in self.aligned:
             term.lasting = True
             term.before_batch()
-        if any(term.leaf for term in self.aligned): return self.refuse("a term needs gradients inside the network")
+        if any(term.leaf for term in self.aligned):
+            return self.refuse("a term needs gradients inside the network")
         self.on = True
         for m in self.networks:
             m.to(memory_format=torch.channels_last).compile(backend=self.backend, dynamic=False)

@@ -613,10 +613,11 @@ class GeneratorCanvas:
         self.hw,small = (h, w),(math.ceil(h/4), math.ceil(w/4))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(torch.randint(2**31, (), generator=gen).item())
-            first = nn.Linear(width, width*math.prod(small)),nn.Unflatten(1, (width, *small)),nn.BatchNorm2d(width)
+            first = nn.Linear(width, width*math.prod(small))
+            maps = nn.Unflatten(1, (width, *small)),nn.BatchNorm2d(width)
             grown = _doubled(width, width//2)+_doubled(width//2, width//4)
             last = nn.Conv2d(width//4, c, 3, padding=1),nn.BatchNorm2d(c, affine=False)
-            self.net = nn.Sequential(*first, *grown, *last).to(device, memory_format=torch.channels_last)
+        self.net = nn.Sequential(first, *maps, *grown, *last).to(device, memory_format=torch.channels_last)
         self.codes = torch.randn(n, width, generator=gen).to(device).requires_grad_()
         self.params = [dict(params=[self.codes], lr=2.), dict(params=list(self.net.parameters()), lr=.08)]
     def __call__(self):

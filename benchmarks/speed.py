@@ -93,9 +93,9 @@ def synthesis(teacher, batch, rounds):
     book = textbook.Synthesis(loose, torch.randn(batch, 3, 32, 32, device=device), y.to(device))
     with terms['bn'].watch():
         for _ in range(2):
-            ours.step(1)
+            ours.step()
             book.step()
-        return in_turn(rounds, lambda: [timed(lambda: ours.step(1))], lambda: [timed(book.step)])
+        return in_turn(rounds, lambda: [timed(lambda: ours.step())], lambda: [timed(book.step)])
 
 def resident():
     "Memory of this process in MiB"

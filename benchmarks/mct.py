@@ -5,7 +5,7 @@
 
 An environment of its own, because it asks for other versions of some libraries. All images are of one number, and both
 tools train for the same number of steps; what else there is to choose is each tool's own default, but for the Hessians
-by which its GPTQ weighs layers and images. They are left out, because they took it nine minutes a run on one core. Its 8-bit
+by which its GPTQ weighs layers and images, which are left out: they took it nine minutes a run on one core. Its 8-bit
 activations have steps that are powers of two, as its default hardware asks for. Photographs are an upper bound. Writes
 benchmarks/results/mct.json; finished rows are kept."""
 import importlib.metadata

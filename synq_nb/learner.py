@@ -32,8 +32,8 @@ from .core import (atomic, autocast, evaluating, fingerprint, hooked, make_terms
 from .quantize import QuantSpec, act_quantizers, calibrate, quantize, used_layers
 from .lowpass import DEFAULT_CUTOFF, LowPass
 from .synthesize import RandomWindow, SyntheticDataset
-from .distill import (AlignTerm, AttentionAlign, FeatureAlign, FrozenBN, KLLoss, LossTerm, MixImages, TeacherCallback,
-                             agreement, teacher_gap)
+from .distill import (AlignTerm, AttentionAlign, FeatureAlign, FrozenBN, KLLoss, LossTerm, MixImages,
+                             TeacherCallback, agreement, teacher_gap)
 from .cam import CAMAlign
 from .difficulty import Promote, SoftLabels
 

@@ -249,17 +249,6 @@ class Compiled(Callback):
             m.to(memory_format=torch.channels_last).compile(backend=self.backend, dynamic=False)
             m._compiled_call_impl = partial(self.attempt, m, m._compiled_call_impl)
 
-    def attempt(self, network, fast, *args):
-        "A compiled forward, or a plain one where that fails"
-        if self.wanted:
-            try:
-                with import_module('torch._dynamo.config').patch(_WATCHFUL): return fast(*args)
-            except Exception as e: self.refuse(' '.join(str(e).split('\n\n')[0].split()))
-        return network._call_impl(*args)
-    def refuse(self, why):
-        self.wanted = False
-        self.let_go()
-        warnings.warn(f"the networks are not compiled: {why}")
     def let_go(self):
         "Leave the hooks to the terms, and the networks as they were"
         for term in self.aligned: term.lasting = False
@@ -268,6 +257,23 @@ class Compiled(Callback):
         self.on = False
     after_train = release = let_go
 
+
+# %% ../nbs/09_learner.ipynb #09f00009
+@patch
+def attempt(self:Compiled, network, fast, *args):
+    "A compiled forward, or a plain one where that fails"
+    if self.wanted:
+        try:
+            with import_module('torch._dynamo.config').patch(_WATCHFUL): return fast(*args)
+        except Exception as e: self.refuse(' '.join(str(e).split('\n\n')[0].split()))
+    return network._call_impl(*args)
+
+@patch
+def refuse(self:Compiled, why):
+    "Say why nothing is compiled"
+    self.wanted = False
+    self.let_go()
+    warnings.warn(f"the networks are not compiled: {why}")
 
 # %% ../nbs/09_learner.ipynb #998a9af9
 LOSS_TERMS = {'cam': CAMAlign, 'features': FeatureAlign, 'attention': AttentionAlign, 'ce': SoftLabels}

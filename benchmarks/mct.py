@@ -25,9 +25,9 @@ def its_images(teacher, n, seed, file):
     with atomic(file) as tmp: torch.save(found, tmp)
     return found
 
-def as_set(teacher, x, y, margin=0):
-    "Images for our learner; windows come from a border, which is reflected where there is none"
-    if not margin: x = torch.nn.functional.pad(x, [4]*4, mode='reflect')
+def as_set(teacher, x, y):
+    "Images for our learner; windows come from a reflected border"
+    x = torch.nn.functional.pad(x, [4]*4, mode='reflect')
     meta = dict(shape=(3, 32, 32), n_out=10, flip=True, teacher=teacher_hash(teacher), log=[])
     return SyntheticDataset(x.half(), y, meta)
 
@@ -63,7 +63,7 @@ def by_gptq(teacher, data, x, wbits, epochs, seed):
     return fit(teacher, batches, gptq_config=config, **core_config(wbits))[0]
 
 def by_us(teacher, data, x, wbits, epochs, seed):
-    recipe = choose_recipe('fast').changed(epochs=round(epochs*len(data)/(len(data)*7/8)))
+    recipe = choose_recipe('fast').changed(epochs=round(epochs*8/7))  # an eighth of the images is held out
     learn = synq_learner(teacher, data, wbits, 8, seed=seed, **recipe.learner)
     fit_learner(learn, progress=False, **recipe.fit)
     return learn.model

@@ -211,8 +211,6 @@ class ObserveRanges(Callback):
 
 # %% ../nbs/09_learner.ipynb #09f00002
 PAYS = 200_000 # images, all epochs together, from which on compiling takes less time than it saves
-# new hooks, or another network: a new program
-_WATCHFUL = dict(skip_nnmodule_hook_guards=False, recompile_limit=100)
 
 class Compiled(Callback):
     "Run both networks through `torch.compile` in training, if the fit is long enough to pay for it"
@@ -257,8 +255,10 @@ class Compiled(Callback):
         self.on = False
     after_train = release = let_go
 
-
 # %% ../nbs/09_learner.ipynb #09f00009
+# new hooks, or another network: a new program
+_WATCHFUL = dict(skip_nnmodule_hook_guards=False, recompile_limit=100)
+
 @patch
 def attempt(self:Compiled, network, fast, *args):
     "A compiled forward, or a plain one where that fails"

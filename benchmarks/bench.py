@@ -4,7 +4,7 @@ A specification is a dict with `wbits`, `abits`, `seed`, `recipe`, and `changes`
 or, for upper bounds only, the path of real training images. Image sets are made once and kept in a cache folder; rows
 already in the result file are kept, so a stopped command continues. Each process uses one thread, one process per
 core."""
-import hashlib, inspect, json, math, os, platform, subprocess, sys, time
+import hashlib, inspect, json, math, os, sys, time
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
@@ -12,6 +12,7 @@ import fastai, torch, torchvision
 from fastai.torch_core import default_device
 from synq_nb import quantize as quantize_module
 from synq_nb.all import *
+from synq_nb.core import machine as here
 from synq_nb.quantize import NARROWEST, PACE
 from synq_nb.recipes import _SGD
 from trials import TRIALS, Average, DropRounding, renormalise, staged, with_leaves
@@ -21,16 +22,9 @@ VERSIONS = {m.__name__: m.__version__ for m in (torch, torchvision, fastai)} | {
 OURS = 'subset', 'noise', 'pace', 'narrowest', *TRIALS  # changes that are no settings of a recipe
 
 def machine():
-    "Where a row was measured: commit (without git, the variable COMMIT), processor, GPU if any, precision"
-    where = dict(cwd=Path(__file__).parent, capture_output=True, text=True, shell=True)
-    commit = os.environ.get('COMMIT') or subprocess.run('git rev-parse --short HEAD', **where).stdout.strip() or None
-    info = Path('/proc/cpuinfo').read_text() if Path('/proc/cpuinfo').exists() else ''
-    names = [line.split(':')[1].strip() for line in info.splitlines() if line.startswith('model name')]
-    kind = torch.device(default_device()).type
-    with autocast(kind): bf16 = torch.is_autocast_enabled(kind)
-    gpu = dict(gpu=torch.cuda.get_device_name()) if kind=='cuda' else {}
-    return dict(commit=commit, cpu=names[0] if names else platform.processor(), **gpu,
-                precision='bfloat16' if bf16 else 'float32')
+    "Where a row was measured; without git, the variable COMMIT says the commit"
+    where = here()
+    return where | dict(commit=os.environ.get('COMMIT') or where['commit'])
 
 def settings_of(changes):
     "Rows keep short names for some settings; as arguments of the library they are called otherwise"

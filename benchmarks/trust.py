@@ -1,12 +1,14 @@
-"""Damaged files: does every reader of this package refuse them with a sentence, or read them correctly?
+"""Is anything lost, silently wrong, or run because a file says so? Faults are injected, and what happens is counted.
 
     python benchmarks/trust.py
+    python benchmarks/trust.py --parts "files drift"
 
-Makes one good file of every kind, damages thousands of copies, and hands each to its reader. Writes
-benchmarks/results/trust.json: for every kind how many were read, refused (`ValueError` or `OSError`, the two that
-readers promise), or ended in something else, with the first such messages; the longest read, and what the process grew
-by. The same seed damages alike. A packed file has a SHA-256 that detects accidents; whoever changes it on purpose can
-compute it anew, so the kind `packed, signed again` does that."""
+`files`: one good file of every kind, damaged thousands of times, each copy handed to its reader. A reader may read it,
+or refuse it (`ValueError` or `OSError`, the two that readers promise). The same seed damages alike. A packed file has a
+SHA-256 that detects accidents; whoever changes it on purpose can compute it anew, so `packed, signed again` does that.
+`kills`, `crashes`, `full` and `two`: see faults.py. `drift` and `many`: see drift.py. `mutants`: see mutants.py. All of
+it takes about two hours on one core. Writes benchmarks/results/trust.json; parts that are not measured keep their
+rows."""
 import json, random, resource, shutil, struct, tempfile, time, warnings
 from collections import Counter
 from pathlib import Path
@@ -19,6 +21,9 @@ from synq_nb.quantize import load_student
 from synq_nb.runs import Run, measure_file, run_options
 from synq_nb.zoo import load_images, model_card, read_state_dict
 from bench import RESULTS, VERSIONS, machine
+from drift import drifts, many
+from faults import Faults
+from mutants import CHAPTERS, mutants
 
 CARD = model_card('digits')
 NASTY = None, True, -1, 0, 1e308, 2**63, '', '../../x', '\x1b]0;x\x07', '<script>', [], {}, [[]], 'NaN', {'a': None}
@@ -136,25 +141,46 @@ def damage_all(kind, folder, n, seed):
     return dict(kind=kind, files=n, seed=seed, **{k: ended[k] for k in ('read', 'refused', 'else')},
                 messages=dict(list(messages.items())[:12]), s_longest=round(longest, 2))
 
+def damaged(n, seed, folder):
+    "Rows of damaged files of every kind"
+    good_files(folder)
+    for kind in KINDS:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        row = damage_all(kind, folder, n, seed)
+        grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss-before)//1024
+        yield dict(part='files', **row, mib_grown=grown)
+
+PARTS = 'files kills crashes full two drift many mutants'
+
 @call_parse
-def main(n:int=1200, # damaged files of each kind
-         seed:int=0, # of the damage
-         only:str='', # a part of the kinds' names; empty: all
+def main(parts:str=PARTS, # what to do, names separated by spaces
+         n:int=1200, # damaged files of each kind
+         each:int=8, # kills of each stage by each of four signals
+         limits:int=30, # full disks, and pairs of processes
+         steps:int=2000, # of fine-tuning and of synthesis, for their drift
+         runs:int=50, # in one process
+         most:int=100, # mutants of each chapter
+         seed:int=0, # of the damage and of the moments
          out:str=None # result file
         ):
-    "Damage files and read them"
+    "Inject faults and count what happens"
+    if unknown := set(parts.split())-set(PARTS.split()): raise ValueError(f'{unknown}: expected some of {PARTS}')
     warnings.simplefilter('ignore')
     torch.set_num_threads(1)
     out = Path(out or RESULTS/'trust.json')
-    rows = []
+    rows = json.loads(out.read_text())['rows'] if out.exists() else []
+    fresh = set()
     with tempfile.TemporaryDirectory() as folder:
-        good_files(Path(folder))
-        for kind in (k for k in KINDS if only in k):
-            before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-            row = damage_all(kind, Path(folder), n, seed)
-            grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss-before)//1024
-            rows.append(row | dict(mib_grown=grown, versions=VERSIONS, **machine()))
-            print(f"{kind}: {row['files']} files, {row['read']} read, {row['refused']} refused, {row['else']} ended "
-                  f"otherwise; longest {row['s_longest']} s, {grown} MiB", flush=True)
-            for message,where in row['messages'].items(): print('   ', where, message, flush=True)
-            write_json(out, dict(rows=rows))
+        folder = Path(folder)
+        faults = Faults(folder, seed) if set(parts.split())&{'kills', 'crashes', 'full', 'two'} else None
+        work = dict(files=lambda: damaged(n, seed, folder), kills=lambda: faults.kills(each),
+                    crashes=lambda: faults.crashes(), full=lambda: faults.full(limits), two=lambda: faults.two(limits),
+                    drift=lambda: drifts(steps), many=lambda: [many(runs)],
+                    mutants=lambda: (mutants(name, most, seed) for name in CHAPTERS))
+        for part in parts.split():
+            for row in work[part]():
+                if row['part'] not in fresh: rows = [r for r in rows if r['part']!=row['part']]
+                fresh.add(row['part'])
+                rows.append(row | dict(versions=VERSIONS, **machine()))
+                print(row, flush=True)
+                write_json(out, dict(rows=rows))

@@ -12,7 +12,7 @@ __all__ = ['CAM_METHODS', 'saliency', 'label_gradient', 'gradcam_weights', 'scal
 # %% ../nbs/07_cam.ipynb #af547712
 from contextlib import nullcontext
 import torch, torch.nn as nn, torch.nn.functional as F
-from .core import capture, evaluating, spatial_outputs
+from .core import InputError, capture, evaluating, spatial_outputs
 from .distill import AlignTerm
 from .figures import to_unit
 
@@ -126,7 +126,7 @@ class CAMWeights:
     def needs_gradient(self, head): return False
     def weights(self, A, logits, y, head):
         if head is not None: return _row(head, y)
-        raise ValueError("CAM needs a classifier of the form linear(mean(A)): use method='gradcam' for this model")
+        raise InputError("CAM needs a classifier of the form linear(mean(A)): use method='gradcam' for this model")
 
 class GradCAMPPWeights:
     "Positive gradients, weighted by position (Chattopadhay et al., 2018)"
@@ -137,7 +137,7 @@ CAM_METHODS = {'gradcam': GradCAMWeights(), 'cam': CAMWeights(), 'gradcam++': Gr
 
 # %% ../nbs/07_cam.ipynb #5bce846c
 def _cam_method(name):
-    if name not in CAM_METHODS: raise ValueError(f"method {name!r}: expected one of {', '.join(CAM_METHODS)}")
+    if name not in CAM_METHODS: raise InputError(f"method {name!r}: expected one of {', '.join(CAM_METHODS)}")
     return CAM_METHODS[name]
 
 def cam_maps(A:torch.Tensor, # (N, K, H, W)

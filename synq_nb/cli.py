@@ -18,16 +18,21 @@ from . import __version__
 _REQUIRED = dict(opt=True, required=True)  # an option without a default, not a positional argument
 _MANY = dict(action='extend', nargs='+')
 
+def _refuse(text):
+    "Stop with a sentence; the library is imported late, so that `--help` comes at once"
+    from synq_nb.core import InputError
+    raise InputError(text) from None
+
 def _numbers(text:str)->tuple:
     "Numbers separated by commas"
     try: return tuple(float(v) for v in text.split(','))
     except ValueError:
-        raise ValueError(f"{text!r}: expected numbers separated by commas, such as 0.5,0.5,0.5") from None
+        _refuse(f"{text!r}: expected numbers separated by commas, such as 0.5,0.5,0.5")
 
 def _size(text:str):
     "`32`, or height and width as `32,48`"
     if not re.fullmatch(r'\d+(,\d+)?', text):
-        raise ValueError(f"size {text!r}: expected pixels, such as 32, or height and width as 32,48")
+        _refuse(f"size {text!r}: expected pixels, such as 32, or height and width as 32,48")
     return tuple(map(int, text.split(',')))*(1 if ',' in text else 2)
 
 def _overrides(texts:list)->dict:
@@ -36,7 +41,7 @@ def _overrides(texts:list)->dict:
     for text in texts or []:
         layer,_,bits = text.partition('=')
         if not re.fullmatch(r'\d+,\d+', bits):
-            raise ValueError(f"--override {text!r}: expected LAYER=W,A, such as 'layer3.*=8,8' or fc=32,32 for float")
+            _refuse(f"--override {text!r}: expected LAYER=W,A, such as 'layer3.*=8,8' or fc=32,32 for float")
         found[layer] = [int(b) for b in bits.split(',')]
     return found
 
@@ -56,8 +61,8 @@ def _pairs(texts:list)->dict:
     found = {}
     for pair in [pair for text in texts or [] for pair in re.split(r',(?=\w+=)', text)]:
         name,equals,value = pair.partition('=')
-        if not (name.isidentifier() and equals): raise ValueError(f"--set {pair!r}: expected NAME=VALUE")
-        if name in ('wbits', 'abits', 'recipe', 'seed'): raise ValueError(f"--set {pair!r}: there is a flag --{name}")
+        if not (name.isidentifier() and equals): _refuse(f"--set {pair!r}: expected NAME=VALUE")
+        if name in ('wbits', 'abits', 'recipe', 'seed'): _refuse(f"--set {pair!r}: there is a flag --{name}")
         found[name] = _value(value)
     return found
 
@@ -87,19 +92,19 @@ def _print_plan(plan):
 def _where(device, threads):
     "Set the number of threads, and check a device by using it"
     import torch
-    if threads is not None and threads<1: raise ValueError(f"--threads {threads}: expected at least 1")
+    if threads is not None and threads<1: _refuse(f"--threads {threads}: expected at least 1")
     if threads: torch.set_num_threads(threads)
     try: torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as e:
         why = str(e).splitlines()[0]
-        raise ValueError(f"--device {device}: {why}; expected cpu, or cuda or mps where there is one") from None
+        _refuse(f"--device {device}: {why}; expected cpu, or cuda or mps where there is one")
     return device
 
 def _batches_of(most, recipe, wbits, abits):
     "Sizes of batches, none above `most`"
     from synq_nb.quantize import QuantSpec
     from synq_nb.recipes import choose_recipe
-    if most<8: raise ValueError(f"--batch {most}: expected at least 8 images")
+    if most<8: _refuse(f"--batch {most}: expected at least 8 images")
     chosen = choose_recipe(recipe, QuantSpec(wbits, abits))
     return dict(at_once=min(most, chosen.images.get('batch_size', 256)), bs=min(most, chosen.learner.get('bs', 64)))
 
@@ -183,6 +188,21 @@ def _export(out:Path, # folder of a finished run, or its packed.safetensors
     to = export_file(out, format, to, model, **({} if opset is None else dict(opset=opset)))
     print(f'{to}: {to.stat().st_size:,} bytes')
 
+# %% ../nbs/15_cli.ipynb #15e00002
+def _rerun(out:Path, # folder of a finished run
+           to:Path=None, # folder for the repetition; default: beside it, OUT-again
+           model:str=None, # module:function of the architecture, which a file may not choose
+           weights:Path=None # the teacher's checkpoint, if it is no longer where it was
+          ):
+    "Do a finished run again, and compare the files"
+    from synq_nb.runs import Run
+    run = Run.load(out)
+    to = to or out.with_name(f'{out.name}-again')
+    files,where = run.compare(run.again(to, model, weights, _progress()))
+    for name,same in files.items(): print(f"{name:<32} {'the same bytes' if same else 'other bytes'}")
+    for name,(a,b) in where.items(): print(f'{name}: {a} in {out}, {b} in {to}')
+    return 0 if all(files.values()) else 1
+
 # %% ../nbs/15_cli.ipynb #cca34ee6
 def _demo(out:Path=Path('runs/demo'), # folder for the run
           wbits:int=3, # weight bits
@@ -227,7 +247,7 @@ def _plan_of(model, weights, wbits, abits, recipe, size):
     from synq_nb.runs import preflight
     from synq_nb.zoo import model_card
     card = model_card(model).changed(size=size and _size(size))
-    if card.size is None: raise ValueError(f"--size is needed: {model} does not say which input size it was trained on")
+    if card.size is None: _refuse(f"--size is needed: {model} does not say which input size it was trained on")
     return preflight(card.load(weights, trained=False), wbits, abits, recipe, card.size)
 
 def _info(run:str=None, # folder of a run, or name of a model as for quantize, to describe that instead
@@ -261,18 +281,21 @@ def _info(run:str=None, # folder of a run, or name of a model as for quantize, t
     print('formats:', ', '.join(FORMATS))
 
 # %% ../nbs/15_cli.ipynb #2c1bda70
-_COMMANDS = dict(demo=_demo, quantize=_quantize, eval=_eval, export=_export, info=_info)
+_COMMANDS = dict(demo=_demo, quantize=_quantize, eval=_eval, export=_export, rerun=_rerun, info=_info)
 _LIST = [f'  {name:<10} {f.__doc__}' for name,f in _COMMANDS.items()]
 _USAGE = '\n'.join(['usage: synq COMMAND [options]', '', *_LIST, '',
                     'synq COMMAND --help lists the options, synq --version says which version this is'])
-_FORESEEN = ValueError, OSError, RuntimeError, ArithmeticError
+
+def _foreseen(error):
+    from synq_nb.core import SynqError
+    return isinstance(error, (SynqError, OSError))
 
 def _say(text): print(f'synq: {text}', file=sys.stderr)
 
 def _sentence(error):
     "An error as one line, without what fastai puts before it"
     text = ' '.join(str(error).split(':\n\t')[-1].split())
-    if isinstance(error, _FORESEEN) and text: return text
+    if _foreseen(error) and text: return text
     return f'{type(error).__name__}: {text} (SYNQ_DEBUG=1 shows where)'
 
 def _run(command, args):
@@ -283,8 +306,7 @@ def _run(command, args):
             warnings.simplefilter('ignore')
             warnings.filterwarnings('always', category=UserWarning, module='synq_nb')
             warnings.showwarning = lambda message,*args: _say(message)
-            command(**args)
-        return 0
+            return command(**args) or 0
     except KeyboardInterrupt:
         print(file=sys.stderr)
         _say('stopped; finished work is kept, and the same command continues it')
@@ -293,7 +315,7 @@ def _run(command, args):
         if os.environ.get('SYNQ_DEBUG'): raise
         _say(_sentence(e))
         if pdb: __import__('pdb').post_mortem(e.__traceback__)
-        return 2 if isinstance(e, _FORESEEN) else 1
+        return 2 if _foreseen(e) else 1
 
 # %% ../nbs/15_cli.ipynb #290b06f8
 def main(argv:list=None # arguments, default those of the process

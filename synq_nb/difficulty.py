@@ -10,7 +10,7 @@ __all__ = ['difficulty', 'plot_difficulty', 'soft_label_loss', 'SoftLabels', 'Pr
 # %% ../nbs/08_difficulty.ipynb #29a9e6e3
 import torch, torch.nn.functional as F
 from fastai.callback.core import Callback
-from .core import autocast
+from .core import InputError, autocast
 from .distill import LossTerm
 
 # %% ../nbs/08_difficulty.ipynb #b93f9b46
@@ -63,7 +63,7 @@ class SoftLabels(LossTerm):
                  weight:float=.5, # λ_CE
                  tau:float=.5 # difficulty above which a label is ignored, 0–1
                 ):
-        if not 0<=tau<=1: raise ValueError(f"tau {tau}: difficulty runs from 0 to 1")
+        if not 0<=tau<=1: raise InputError(f"tau {tau}: difficulty runs from 0 to 1")
         super().__init__(weight)
         self.tau,self.easy = tau,[]
     def before_train(self):

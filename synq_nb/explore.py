@@ -13,7 +13,7 @@ import numpy as np, torch, torch.nn as nn, torch.nn.functional as F
 from fastai.callback.core import Callback
 from fastai.learner import Recorder
 from fastcore.basics import patch, store_attr
-from .core import in_batches, spatial_stages
+from .core import InputError, in_batches, spatial_stages
 from .figures import COLORS, describe, in_notebook, readable_log, to_png, to_unit
 from .quantize import METHODS, WeightQuantizer, act_quantizers, quantizable, sqnr
 from .lowpass import cutoff_from_d0, lowpass, radial_profile
@@ -157,9 +157,9 @@ def explore_quantizer(model:nn.Module, # float classifier, left as it is
     "Bits and range method against a layer's weights: their grid, the round-trip error, SQNR in dB"
     from ipywidgets import Dropdown
     layers = quantizable(model)
-    if not layers: raise ValueError("nothing to look at: the model has no Conv1d, Conv2d or Linear layer")
+    if not layers: raise InputError("nothing to look at: the model has no Conv1d, Conv2d or Linear layer")
     layer = layer or list(layers)[len(layers)//2]
-    if layer not in layers: raise ValueError(f"layer {layer!r}: expected one of {', '.join(layers)}")
+    if layer not in layers: raise InputError(f"layer {layer!r}: expected one of {', '.join(layers)}")
     def draw(fig, layer, bits, method):
         w = layers[layer].weight.detach().float().cpu()
         wq = WeightQuantizer(w, bits, method)(w).detach()

@@ -17,7 +17,7 @@ import numpy as np, torch, torch.nn as nn
 from fastcore.basics import store_attr
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_weights
-from .core import fingerprint, hooked, load_tensors, logits_of, save_tensors
+from .core import InputError, StateError, fingerprint, hooked, load_tensors, logits_of, save_tensors
 from .quantize import (QRELUS, ActQuantizer, QuantSpec, WeightQuantizer, dequantize, int_range, quantizable,
                               quantize, to_quant)
 
@@ -76,7 +76,7 @@ def float_graph(model:nn.Module, # float model in eval mode
             return torch.export.export(model, (x[:2],), strict=False).graph
     except Exception as e:
         names,reason = ', '.join(culprits(model, x[:2])),str(e).splitlines()[0][:150]
-        raise ValueError(f"{type(model).__name__} cannot be exported because of {names}: torch.export traces one path "
+        raise InputError(f"{type(model).__name__} cannot be exported because of {names}: torch.export traces one path "
                          f"for all inputs, so a forward must not branch on values ({reason})") from None
 
 # %% ../nbs/11_integers.ipynb #fd724c51
@@ -153,8 +153,8 @@ def check_fold(student:nn.Module, # calibrated, on the CPU
     expected = whole(x.double())
     change = (to_integers(copy.deepcopy(whole), plan)(x.double())-expected).abs().max()
     error = change/expected.abs().max().clamp(min=1e-30)  # an untrained network may return nothing but zeros
-    if not error<1e-6: raise RuntimeError(f"folding BatchNorm changed the logits by {error:.1e} of their range: "
-                                          "please report this model")
+    if not error<1e-6: raise StateError(f"folding BatchNorm changed the logits by {error:.1e} of their range: "
+                                        "please report this model")
 
 # %% ../nbs/11_integers.ipynb #126b3a2a
 def add_grids(model:nn.Module, # copy of the student
@@ -211,8 +211,8 @@ def check_integers(model:nn.Module, # converted network
         q,step = found.q.double(),found.scale.double()
         error = ((q*step-bias.double())/step).abs().max()
         if error<.5001 and q.abs().max()<2**31-1: continue
-        raise RuntimeError(f"layer {name}: an integer bias is {error:.2g} steps off its float value, more than half "
-                           "a step: please report this model")
+        raise StateError(f"layer {name}: an integer bias is {error:.2g} steps off its float value, more than half "
+                         "a step: please report this model")
 
 # %% ../nbs/11_integers.ipynb #733a08cd
 class IntAct(ActQuantizer):
@@ -276,9 +276,9 @@ def convert(student:nn.Module, # calibrated, from `quantize`; left untouched
             out_bits:int=8 # bits of outputs that no layer rounds next; None leaves them float
            )->IntegerModel: # in eval mode on the CPU, BatchNorms folded, weights and biases as `Integers`
     "The integer network behind a student; raises `RuntimeError` if it would not be the same network"
-    if isinstance(student, IntegerModel): raise ValueError("this model is converted already")
+    if isinstance(student, IntegerModel): raise InputError("this model is converted already")
     if not hasattr(student, 'quantization'):
-        raise ValueError(f"{type(student).__name__} is not quantised: call `quantize` and `calibrate` first")
+        raise InputError(f"{type(student).__name__} is not quantised: call `quantize` and `calibrate` first")
     net,x = copy.deepcopy(student).cpu().float().eval().requires_grad_(False),x.cpu()
     plan = deploy_plan(net, x)
     check_fold(net, plan, x[:4])
@@ -299,7 +299,7 @@ def pack_bits(q:torch.Tensor, # integers
     lo,hi = int_range(bits, signed)
     u = q.flatten().numpy().astype(np.int64)-lo
     if u.size and (u.min()<0 or u.max()>hi-lo):
-        raise ValueError(f"integers from {u.min()+lo} to {u.max()+lo} do not fit into {bits} bits ({lo} to {hi})")
+        raise InputError(f"integers from {u.min()+lo} to {u.max()+lo} do not fit into {bits} bits ({lo} to {hi})")
     return torch.from_numpy(np.packbits((u[:,None]>>np.arange(bits)&1).astype(np.uint8), bitorder='little'))
 
 def unpack_bits(packed:torch.Tensor, # from `pack_bits`
@@ -310,7 +310,7 @@ def unpack_bits(packed:torch.Tensor, # from `pack_bits`
     "Undo `pack_bits`; raises `ValueError` if type or length is wrong"
     n = math.prod(shape)
     if packed.dtype!=torch.uint8 or packed.shape!=(-(-n*bits//8),):
-        raise ValueError(f"{packed.dtype} of shape {tuple(packed.shape)}: expected {-(-n*bits//8)} bytes "
+        raise InputError(f"{packed.dtype} of shape {tuple(packed.shape)}: expected {-(-n*bits//8)} bytes "
                          f"for {n} integers of {bits} bits")
     b = np.unpackbits(packed.numpy(), bitorder='little')[:n*bits].reshape(n, bits).astype(np.int64)
     return torch.from_numpy((b<<np.arange(bits)).sum(1)+int_range(bits, signed)[0]).view(*shape)
@@ -331,7 +331,7 @@ def pack(model:IntegerModel, # from `convert`
          **meta # more plain values to keep in the file, such as its labels
         ):
     "Write integers at their true width, with all that is needed to run them"
-    if not isinstance(model, IntegerModel): raise ValueError("only integers can be packed: call `convert` first")
+    if not isinstance(model, IntegerModel): raise InputError("only integers can be packed: call `convert` first")
     ints,optional = _int_weights(model.net),_optional(model.net)
     keep = {k:v for k,v in model.net.state_dict().items()
             if k not in optional or (k.endswith('zero_point') and v.any())}
@@ -354,12 +354,12 @@ _META = dict(arch=lambda v: v is None or isinstance(v, str),
 
 def _read_packed(path):
     tensors,meta = load_tensors(path)
-    if meta.get('format')!=_FORMAT: raise ValueError(f"{path} is no packed model: expected a file written by `pack`")
+    if meta.get('format')!=_FORMAT: raise InputError(f"{path} is no packed model: expected a file written by `pack`")
     found = meta.pop('sha256', None)
     if found!=fingerprint(tensors, meta):
-        raise ValueError(f"{path} was changed after it was written (its SHA-256 is another): copy it again")
+        raise InputError(f"{path} was changed after it was written (its SHA-256 is another): copy it again")
     bad = [k for k,fits in _META.items() if k not in meta or not fits(meta[k])]
-    if bad: raise ValueError(f"{path} is damaged: its metadata has no valid {', '.join(bad)}")
+    if bad: raise InputError(f"{path} is damaged: its metadata has no valid {', '.join(bad)}")
     return tensors,meta
 
 def packed_meta(path # from `pack`
@@ -370,27 +370,27 @@ def packed_meta(path # from `pack`
 # %% ../nbs/11_integers.ipynb #492076e2
 def _check_plan(net, plan):
     if plan.keys()!=quantizable(net).keys():
-        raise ValueError(f"its layers are {', '.join(plan)}, expected {', '.join(quantizable(net))}")
+        raise InputError(f"its layers are {', '.join(plan)}, expected {', '.join(quantizable(net))}")
     kinds = dict(bn=_BatchNorm, relu=(*QRELUS, *QRELUS.values()), source=ActQuantizer, sink=ActQuantizer)
     modules,used = dict(net.named_modules()),[]
     for name,row in plan.items():
         for role,kind in kinds.items():
             if row[role] and not isinstance(modules.get(row[role]), kind):
-                raise ValueError(f"layer {name} has no {role} of the name {row[role]!r}")
+                raise InputError(f"layer {name} has no {role} of the name {row[role]!r}")
         used += [row[role] for role in ('bn', 'relu') if row[role]]
-    if len(used)>len(set(used)): raise ValueError("two layers of its plan share a BatchNorm or ReLU")
+    if len(used)>len(set(used)): raise InputError("two layers of its plan share a BatchNorm or ReLU")
 
 def _unpack(net, tensors):
     "The state of `net` from the tensors of a file"
     ints,state = _int_weights(net),net.state_dict()
     odd = (tensors.keys()-state.keys()) | (state.keys()-tensors.keys()-_optional(net))
-    if odd: raise ValueError(f"unknown or missing tensors {', '.join(sorted(odd))}")
+    if odd: raise InputError(f"unknown or missing tensors {', '.join(sorted(odd))}")
     for k,v in tensors.items():
         if k in ints: v = unpack_bits(v, state[k].shape, ints[k].bits, ints[k].signed)
         elif (v.dtype,v.shape)!=(state[k].dtype,state[k].shape):
-            raise ValueError(f"{k} is {v.dtype} of shape {tuple(v.shape)}, expected {state[k].dtype} "
+            raise InputError(f"{k} is {v.dtype} of shape {tuple(v.shape)}, expected {state[k].dtype} "
                              f"of shape {tuple(state[k].shape)}")
-        elif not v.isfinite().all(): raise ValueError(f"{k} holds NaN or infinity")
+        elif not v.isfinite().all(): raise InputError(f"{k} holds NaN or infinity")
         state[k] = v
     return state | {k:torch.zeros_like(state[k]) for k in state.keys()-tensors.keys()}
 
@@ -411,5 +411,5 @@ def load_packed(path, # from `pack`
         _use_integers(net, plan)
         net.load_state_dict(_unpack(net, tensors))
     except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as e:
-        raise ValueError(f"{path} does not fit {type(model).__name__}: {e}") from None
+        raise InputError(f"{path} does not fit {type(model).__name__}: {e}") from None
     return IntegerModel(net, spec, plan, tuple(meta['shape']), out_bits).eval()

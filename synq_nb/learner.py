@@ -27,8 +27,8 @@ from fastcore.basics import patch
 from fastcore.foundation import L
 from fastcore.meta import delegates
 from fastprogress.fastprogress import progress_bar
-from .core import (atomic, autocast, evaluating, fingerprint, hooked, make_terms, plain_copy, returns_logits,
-                          stable_name, teacher_hash)
+from .core import (InputError, TrainingError, atomic, autocast, evaluating, fingerprint, hooked,
+                          make_terms, plain_copy, returns_logits, stable_name, teacher_hash)
 from .quantize import QuantSpec, act_quantizers, calibrate, quantize, used_layers
 from .lowpass import DEFAULT_CUTOFF, LowPass
 from .synthesize import RandomWindow, SyntheticDataset
@@ -149,8 +149,8 @@ class StopDivergence(Callback):
         most = max(parts, key=parts.get, default=None)
         before = f" Before that, {parts[most]/sum(parts.values()):.0%} of the loss was {most}." if most else ''
         place = f"epoch {self.epoch+1}"+(f", step {step}" if step else '')
-        raise FloatingPointError(f"fine-tuning failed in {place}: {what}.{before} Start again with a lower weight for "
-                                 "the largest term, or a lower `lr`")
+        raise TrainingError(f"fine-tuning failed in {place}: {what}.{before} Start again with a lower weight for "
+                            "the largest term, or a lower `lr`")
     def __getstate__(self): return {**self.__dict__, 'good': None, 'parts': {}}
 
 # %% ../nbs/09_learner.ipynb #e16919dc
@@ -187,10 +187,10 @@ class Checkpoint(Callback):
             state = torch.load(self.path, map_location=self.dls.device, weights_only=True)
             was,now = json.loads(state['key']),json.loads(json.dumps(self.key))
         except Exception as e:
-            raise ValueError(f"{self.path} cannot be continued from ({str(e).splitlines()[0]}): "
+            raise InputError(f"{self.path} cannot be continued from ({str(e).splitlines()[0]}): "
                              "delete it to start over") from None
         diff = [k for k in was|now if was.get(k)!=now.get(k)]
-        if diff: raise ValueError(f"{self.path} was fine-tuned with other settings ({', '.join(diff)}): "
+        if diff: raise InputError(f"{self.path} was fine-tuned with other settings ({', '.join(diff)}): "
                                   "choose another path, or delete it to start over")
         self.model.load_state_dict(state['model'])
         self.learn.create_opt()
@@ -317,9 +317,9 @@ def synq_learner(teacher:nn.Module, # float classifier; left untouched
     device = torch.device(device or default_device())
     teacher = plain_copy(teacher).to(device)
     if synth.meta['teacher']!=teacher_hash(teacher):
-        raise ValueError("these images were synthesised from another teacher, or from other weights of it: "
+        raise InputError("these images were synthesised from another teacher, or from other weights of it: "
                          "call `synthesize` with this one")
-    if len(synth)<8: raise ValueError(f"{len(synth)} images: expected at least 8")
+    if len(synth)<8: raise InputError(f"{len(synth)} images: expected at least 8")
     terms = list(make_terms(DEFAULT_TERMS if terms is None else terms, LOSS_TERMS).values())
     (_,h,w),flip = synth.meta['shape'],synth.meta['flip']
     blank = torch.zeros(2, *synth.meta['shape'], device=device)
@@ -354,11 +354,11 @@ def check_fit(epochs:int, # passes over the synthetic images
               spec:QuantSpec=None # what is fitted
              ):
     "Raise `ValueError` for what cannot be fitted"
-    if schedule not in SCHEDULES: raise ValueError(f"schedule {schedule!r}: expected one of {', '.join(SCHEDULES)}")
+    if schedule not in SCHEDULES: raise InputError(f"schedule {schedule!r}: expected one of {', '.join(SCHEDULES)}")
     if not (epochs>=1 and lr>0):
-        raise ValueError(f"epochs={epochs}, lr={lr}: expected at least one epoch and a positive rate")
+        raise InputError(f"epochs={epochs}, lr={lr}: expected at least one epoch and a positive rate")
     if schedule=='adaptive' and spec is not None and spec.method!='lsq':
-        raise ValueError(f"the grids of method {spec.method!r} move with the weights: schedule 'adaptive' needs 'lsq'")
+        raise InputError(f"the grids of method {spec.method!r} move with the weights: schedule 'adaptive' needs 'lsq'")
 
 # %% ../nbs/09_learner.ipynb #5aa10a46
 def log_line(row): # a row of fastai's recorder, or its header
@@ -384,14 +384,14 @@ def keep_better(self:SynqLearner,
     "Go back to the rounded network unless the fit came clearly nearer to the teacher; raise if it did harm"
     after = self.gap()
     if after[1]<before[1]-.05 and self.checkpoint.lowered<LOWER:
-        raise FloatingPointError(f"fine-tuning failed: the student agrees with the teacher on {after[1]:.0%} of the "
-                                 f"held-out images, and on {before[1]:.0%} before.")
+        raise TrainingError(f"fine-tuning failed: the student agrees with the teacher on {after[1]:.0%} of the "
+                            f"held-out images, and on {before[1]:.0%} before.")
     self.kept = 'fine-tuned' if after[0]<NEARER*before[0] else 'rounded'
     if self.kept=='rounded': self.model.load_state_dict(rounded)
     right,n = max(after[1], before[1]),len(self.dls.valid_ds)
     if right+2*(right*(1-right)/n)**.5+4/n<max(.05, 2/self.dls.train_ds.meta['n_out']):
-        raise FloatingPointError(f"the student only guesses: it agrees with the teacher on {right:.0%} of {n} held-out "
-                                 "images. More bits, more epochs or a higher `lr` may help")
+        raise TrainingError(f"the student only guesses: it agrees with the teacher on {right:.0%} of {n} held-out "
+                            "images. More bits, more epochs or a higher `lr` may help")
 
 # %% ../nbs/09_learner.ipynb #5aa10a50
 @patch

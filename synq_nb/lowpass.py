@@ -12,6 +12,7 @@ __all__ = ['PAPER_CUTOFF', 'DEFAULT_CUTOFF', 'frequency', 'radial_profile', 'plo
 import torch
 from functools import lru_cache
 from fasttransform import ItemTransform
+from .core import InputError
 from .figures import readable_log
 
 # %% ../nbs/04_lowpass.ipynb #3606892f
@@ -66,7 +67,7 @@ def gaussian_mask(h:int, # height in pixels
                  )->torch.Tensor: # (h, w//2+1)
     "G of SynQ Eq. 4 for the half spectrum; raises `ValueError` for a cutoff that is not positive"
     if not cutoff>0:
-        raise ValueError(f"cutoff {cutoff}: expected a positive number of cycles per pixel (0.5 is the finest stripe)")
+        raise InputError(f"cutoff {cutoff}: expected a positive number of cycles per pixel (0.5 is the finest stripe)")
     return torch.exp(-frequency(h, w)**2/(2*cutoff**2)).to(device)
 
 def lowpass(x:torch.Tensor, # (N, C, H, W) or any shape ending in H, W

@@ -12,6 +12,7 @@ __all__ = ['Puzzle', 'PUZZLES', 'call', 'puzzle', 'check', 'scale', 'zero_point'
 import copy, torch
 from collections import namedtuple
 from torch.nn.utils.fusion import fuse_conv_bn_weights
+from .core import InputError
 from .quantize import fake_quantize, range_qparams
 from .lowpass import radial_profile
 from .cam import saliency, scale_map
@@ -57,7 +58,7 @@ def check(f # a solution; its name is the puzzle's
          )->bool: # whether it agrees with the library
     "Compare a solution with the library and print what differs; `ValueError` for a function that is no puzzle"
     name = f.__name__
-    if name not in PUZZLES: raise ValueError(f"{name!r} is no puzzle: expected one of {', '.join(PUZZLES)}")
+    if name not in PUZZLES: raise InputError(f"{name!r} is no puzzle: expected one of {', '.join(PUZZLES)}")
     reference,cases,probe = PUZZLES[name]
     for args in cases:
         try: wrong = _differs(probe(f, *copy.deepcopy(args)), probe(reference, *copy.deepcopy(args)))

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import pandas as pd, torch, torch.nn as nn, torch.nn.functional as F
 from fastcore.basics import patch
 from fastcore.meta import delegates
-from .core import check_finite, evaluating, hooked, load_tensors, save_tensors
+from .core import InputError, StateError, check_finite, evaluating, hooked, load_tensors, save_tensors
 
 # %% ../nbs/03_quantize.ipynb #f1459d32
 def int_range(bits:int, # width of the integer, 2 to 8
@@ -26,7 +26,7 @@ def int_range(bits:int, # width of the integer, 2 to 8
              )->tuple: # smallest and largest integer
     "Integer range of a `bits`-wide grid; raises `ValueError` outside 2–8 bits"
     if bits not in range(2, 9):
-        raise ValueError(f"{bits} bits: expected 2 to 8 (or 32 in `quantize` to leave a tensor in float)")
+        raise InputError(f"{bits} bits: expected 2 to 8 (or 32 in `quantize` to leave a tensor in float)")
     return (-2**(bits-1), 2**(bits-1)-1) if signed else (0, 2**bits-1)
 
 # %% ../nbs/03_quantize.ipynb #f82207f3
@@ -152,7 +152,7 @@ class LSQ(MSE):
 METHODS = {'minmax': MinMax(), 'mse': MSE(), 'lsq': LSQ()}
 
 def _method(name):
-    if name not in METHODS: raise ValueError(f"method {name!r}: expected one of {', '.join(METHODS)}")
+    if name not in METHODS: raise InputError(f"method {name!r}: expected one of {', '.join(METHODS)}")
     return METHODS[name]
 
 # %% ../nbs/03_quantize.ipynb #6f2c464e
@@ -208,8 +208,8 @@ class ActQuantizer(_LearnedStep):
 
     def forward(self, x):
         if self.observing: self.observe(x)
-        elif not self.ready: raise RuntimeError("activation ranges are unknown: run `calibrate(model, images)` on "
-                                                "synthetic images first")
+        elif not self.ready: raise StateError("activation ranges are unknown: run `calibrate(model, images)` on "
+                                              "synthetic images first")
         return fake_quantize(x, self.scale, self.zero_point, self.qmin, self.qmax, self.grad_scale)
 
 # %% ../nbs/03_quantize.ipynb #c548e9ab
@@ -317,7 +317,7 @@ class QuantSpec:
 
     def __post_init__(self):
         if self.protocol not in PROTOCOLS:
-            raise ValueError(f"protocol {self.protocol!r}: expected one of {', '.join(PROTOCOLS)}")
+            raise InputError(f"protocol {self.protocol!r}: expected one of {', '.join(PROTOCOLS)}")
         self.method = self.method or self.rules.method
         _method(self.method)
         self.overrides = {k:tuple(v) for k,v in (self.overrides or {}).items()}
@@ -362,7 +362,7 @@ def bits_of(self:QuantSpec,
     for n in used[:1]+used[-1:]: bits[n] = end(self.wbits),end(self.abits)
     for pattern,pair in self.overrides.items():
         hits = fnmatch.filter(names, pattern)
-        if not hits: raise ValueError(f"override {pattern!r} names no layer; layers are: {', '.join(names)}")
+        if not hits: raise InputError(f"override {pattern!r} names no layer; layers are: {', '.join(names)}")
         bits.update({n:pair for n in hits})
     return bits
 
@@ -384,7 +384,7 @@ def quantize(model:nn.Module, # trained float classifier; left untouched
     check_finite(model)
     model = dequantize(model).float().requires_grad_(True).eval()
     layers = quantizable(model)
-    if not layers: raise ValueError("nothing to quantise: the model has no Conv1d, Conv2d or Linear layer")
+    if not layers: raise InputError("nothing to quantise: the model has no Conv1d, Conv2d or Linear layer")
     by_relu = spec.rules.place=='relu'
     relus = [m for m in model.modules() if type(m) in QRELUS] if by_relu else []
     def act(b): return ActQuantizer(b, spec.method) if b!=32 else None
@@ -432,10 +432,10 @@ def calibrate(model:nn.Module, # from `quantize`
     finally:
         for q in grids.values(): q.observing = False
     endless = [n for n,q in grids.items() if q.ready and not q.start.isfinite()]
-    if endless: raise ValueError(f"NaN or infinity reached {endless[0]}: look for it in the images, and in the network")
+    if endless: raise InputError(f"NaN or infinity reached {endless[0]}: look for it in the images, and in the network")
     idle = [n for n,q in grids.items() if not q.ready]
-    if idle: raise RuntimeError(f"the forward pass never used {', '.join(idle)}: leave these in float with "
-                                "overrides={'name': (32, 32)}")
+    if idle: raise StateError(f"the forward pass never used {', '.join(idle)}: leave these in float with "
+                              "overrides={'name': (32, 32)}")
     return model
 
 # %% ../nbs/03_quantize.ipynb #90661196
@@ -482,10 +482,10 @@ def load_student(model:nn.Module, # the float architecture, any weights
     "Rebuild a student; raises `ValueError` if file and architecture do not fit"
     tensors,meta = load_tensors(path)
     try: spec = QuantSpec(**meta['quantization'])
-    except (KeyError, TypeError, AttributeError): raise ValueError(f"{path} holds no quantised model") from None
+    except (KeyError, TypeError, AttributeError): raise InputError(f"{path} holds no quantised model") from None
     student = quantize(model, spec)
     ours = student.state_dict()
     bad = sorted(ours.keys()^tensors.keys()) or [k for k in ours if ours[k].shape!=tensors[k].shape]
-    if bad: raise ValueError(f"{path} does not fit {type(model).__name__}: {', '.join(bad)}")
+    if bad: raise InputError(f"{path} does not fit {type(model).__name__}: {', '.join(bad)}")
     student.load_state_dict(tensors)
     return student,meta

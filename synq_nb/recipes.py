@@ -19,7 +19,7 @@ from fastai.learner import Learner
 from fastai.optimizer import OptimWrapper
 from fastcore.basics import patch
 from fastcore.meta import delegates
-from .core import make_terms, processes
+from .core import InputError, make_terms, processes
 from .quantize import QuantSpec, quantizable
 from .lowpass import PAPER_CUTOFF, lowpass
 from .synthesize import TERMS, SyntheticDataset, batchnorms, check_synthesis, synthesize
@@ -45,7 +45,7 @@ def _route(recipe, name, value):
     elif name in _arguments(fit_learner): recipe.fit[name] = value
     elif name in _arguments(synq_learner)|_arguments(Learner): recipe.learner[name] = value
     elif name in _arguments(synthesize): recipe.images[name] = value
-    else: raise ValueError(f"no setting is called {name!r}: expected an argument of synthesize, synq_learner, "
+    else: raise InputError(f"no setting is called {name!r}: expected an argument of synthesize, synq_learner, "
                            f"fit_learner, or the name of a term ({', '.join([*TERMS, *LOSS_TERMS])})")
     if name=='amp': recipe.images[name] = value  # both stages compute
 
@@ -82,7 +82,7 @@ def choose_recipe(recipe, # name of a recipe, 'auto', or a `Recipe`, which is re
     if recipe=='auto':
         few = spec is not None and min(spec.wbits, spec.abits)<4
         recipe = 'no_batchnorm' if model is not None and not batchnorms(model) else 'best' if few else 'fast'
-    if recipe not in RECIPES: raise ValueError(f"recipe {recipe!r}: expected 'auto' or one of {', '.join(RECIPES)}")
+    if recipe not in RECIPES: raise InputError(f"recipe {recipe!r}: expected 'auto' or one of {', '.join(RECIPES)}")
     return RECIPES[recipe]
 
 # %% ../nbs/10_recipes.ipynb #5e156378
@@ -98,8 +98,8 @@ def check_recipe(recipe:Recipe, # to be checked
     if model is not None: spec.bits_of(list(quantizable(model)))
     cutoff = recipe.learner.get('cutoff')
     if cutoff and not cutoff>0:
-        raise ValueError(f"cutoff {cutoff}: expected a positive number of cycles per pixel, or 0 for no filter")
-    if recipe.images.get('n', 8)<8: raise ValueError(f"n={recipe.images['n']}: expected at least 8 images")
+        raise InputError(f"cutoff {cutoff}: expected a positive number of cycles per pixel, or 0 for no filter")
+    if recipe.images.get('n', 8)<8: raise InputError(f"n={recipe.images['n']}: expected at least 8 images")
 
 # %% ../nbs/10_recipes.ipynb #cfce288c
 @delegates(synthesize, keep=True, but=['teacher', 'lr', 'terms', 'reweigh'])
@@ -173,8 +173,8 @@ def select_recipe(teacher:nn.Module, # float classifier
     recipes = {name: RECIPES['fast'].changed(**changes) for name,changes in candidates.items()}
     other = [name for name,r in recipes.items() if r.images!=RECIPES['fast'].images]
     if other:
-        raise ValueError(f"{', '.join(other)}: these change how images are made, and candidates share their images")
-    if len(recipes)<2 or seeds<2: raise ValueError("nothing to compare: expected two candidates and two seeds or more")
+        raise InputError(f"{', '.join(other)}: these change how images are made, and candidates share their images")
+    if len(recipes)<2 or seeds<2: raise InputError("nothing to compare: expected two candidates and two seeds or more")
     def score(recipe, seed):
         learn = synq_learner(teacher, synth, wbits, abits, seed=seed, **recipe.learner)
         fit_learner(learn, progress=progress, **recipe.fit)

@@ -20,8 +20,9 @@ from fastcore.xml import (Body, Div, Figure, H1, H2, Head, Html, Img, Link, Main
                           Td, Th, Thead, Title, Tr, to_xml)
 from filelock import FileLock, Timeout
 from . import __version__
-from .core import (NoFeatureMap, check_finite, in_batches, infer_io, make_terms, plain_copy, processes,
-                          returns_logits, teacher_hash, write_json, write_text)
+from .core import (InputError, NoFeatureMap, NoFileError, StateError, check_finite, in_batches,
+                          infer_io, machine, make_terms, plain_copy, processes, returns_logits, teacher_hash,
+                          write_json, write_text)
 from .figures import COLORS, STYLE, describe, plot_images, readable_log, to_png
 from .zoo import ZOO, Accuracy, ModelCard, evaluate, load_images, model_card
 from .quantize import (QuantSpec, calibrate, is_quantized, load_student, quant_summary, quantizable, quantize,
@@ -61,7 +62,7 @@ def _reading(file):
     try: yield
     except (KeyError, TypeError, AttributeError, IndexError, ValueError, ArithmeticError, RecursionError) as e:
         what = f"no {e}" if isinstance(e, KeyError) else str(e)
-        raise ValueError(f"{file} is not the record of a run, or is damaged ({what}): "
+        raise InputError(f"{file} is not the record of a run, or is damaged ({what}): "
                          "expected the one that `synq quantize` wrote") from None
 
 class Run:
@@ -88,7 +89,7 @@ class Run:
         "Read a run; raises `ValueError` that names its `run.json` if that is damaged"
         file = Path(folder)/'run.json'
         if not file.is_file():
-            raise FileNotFoundError(f"no run at {folder}: expected the folder that `synq quantize --out` wrote")
+            raise NoFileError(f"no run at {folder}: expected the folder that `synq quantize --out` wrote")
         with _reading(file):
             record = json.loads(file.read_text(encoding='utf-8'))
             for name,kind in dict(options=dict, finished=bool, seconds=dict).items():
@@ -112,9 +113,9 @@ def open(cls:Run,
         if not differ: return run._continue()
         if run._worked():
             was = ', '.join(f'{k} {json.dumps(run.options.get(k))}' for k in differ)
-            raise ValueError(f"{folder} holds another run ({was}): choose another --out, or delete that folder")
+            raise InputError(f"{folder} holds another run ({was}): choose another --out, or delete that folder")
     elif folder.exists() and not all(_TMP.fullmatch(p.name) for p in folder.iterdir()):
-        raise ValueError(f"{folder} is not empty and holds no run: choose another --out")
+        raise InputError(f"{folder} is not empty and holds no run: choose another --out")
     folder.mkdir(parents=True, exist_ok=True)
     run = cls(folder, dict(options=options, finished=False, seconds={}))
     run.save()
@@ -154,17 +155,17 @@ def run_options(card:ModelCard, # of the model
                )->dict: # JSON values for `Run.open`
     "Everything that decides a run; raises `ValueError` for what cannot work, before any folder is made"
     if card.size is None:
-        raise ValueError(f"--size is needed: {card.name} does not say which input size it was trained on")
+        raise InputError(f"--size is needed: {card.name} does not say which input size it was trained on")
     if own := changes.keys()&{'size', 'flip', 'path', 'progress', 'device'}:
-        raise ValueError(f"{', '.join(own)}: this comes from the model's card or from the caller, not from the recipe")
+        raise InputError(f"{', '.join(own)}: this comes from the model's card or from the caller, not from the recipe")
     try:
         changes = json.loads(json.dumps(changes))
         plan,spec = choose_recipe(recipe, QuantSpec(wbits, abits), teacher).changed(**changes),QuantSpec(wbits, abits)
         check_recipe(plan, spec, teacher)
-    except (TypeError, AttributeError) as e: raise ValueError(f"settings {changes}: {e}") from None
+    except (TypeError, AttributeError) as e: raise InputError(f"settings {changes}: {e}") from None
     (channels,*_),_ = infer_io(teacher, card.size)
     if channels!=len(card.mean):
-        raise ValueError(f"{card.name} takes {channels} channels, but mean and std are given for {len(card.mean)}: "
+        raise InputError(f"{card.name} takes {channels} channels, but mean and std are given for {len(card.mean)}: "
                          "pass one value for each channel")
     return dict(model=card.name, weights=weights and str(weights), teacher=teacher_hash(teacher), wbits=wbits,
                 abits=abits, recipe=recipe, seed=seed, changes=changes, **card.settings())
@@ -303,7 +304,7 @@ def _card_of(file, name, settings, model=None):
     try: card = model_card(model or name, trusted=model is not None)
     except ValueError as e:
         if model or ':' not in str(name): raise
-        raise ValueError(f"{e} (in {file}): if you know {name!r} and trust it, say so with --model {name}") from None
+        raise InputError(f"{e} (in {file}): if you know {name!r} and trust it, say so with --model {name}") from None
     with _reading(file): return card.changed(**{k: settings[k] for k in _SETTINGS if k in settings})
 
 @patch
@@ -427,8 +428,8 @@ def _facts(learn):
     versions = {m.__name__: m.__version__ for m in modules} | {'synq_nb': __version__, 'python': sys.version.split()[0]}
     kl,agreement = learn.gap()
     final = dict(train_loss=learn.curve[-1][0], valid_loss=kl, agreement=agreement, kept=learn.kept)
-    return dict(final=final, settings=settings, versions=versions, device=str(learn.dls.device),
-                threads=torch.get_num_threads(), layers=_layer_rows(learn.model))
+    return dict(final=final, settings=settings, versions=versions, machine=machine(),
+                device=str(learn.dls.device), threads=torch.get_num_threads(), layers=_layer_rows(learn.model))
 
 # %% ../nbs/14_runs.ipynb #dde23ba7
 _CSS = '''
@@ -637,8 +638,8 @@ def _alone(self:Run):
     "Work in the folder while no other process does; raises `RuntimeError` if one does"
     lock = FileLock(self.folder/'.lock', timeout=0)
     try: lock.acquire()
-    except Timeout: raise RuntimeError(f"another process is working in {self.folder}: wait until it has ended, or "
-                                       "choose another --out") from None
+    except Timeout: raise StateError(f"another process is working in {self.folder}: wait until it has ended, or "
+                                     "choose another --out") from None
     try: yield
     finally:
         with suppress(PermissionError): (self.folder/'.lock').unlink(missing_ok=True)  # Windows keeps open files
@@ -676,14 +677,14 @@ def student(self:Run,
            )->nn.Module: # quantised, in eval mode on the CPU
     "Rebuild the student of a finished run"
     if not self.record['finished']:
-        raise ValueError(f"{self.folder} is not finished: run its `synq quantize` command again to continue it")
+        raise InputError(f"{self.folder} is not finished: run its `synq quantize` command again to continue it")
     return load_student((card or self.card()).load(trained=False), self.folder/'model.safetensors')[0]
 
 # %% ../nbs/14_runs.ipynb #a2281a80
 def _test_images(card, data, n_out):
     "Real images, from `data` or else the model's own"
     if data is not None: return load_images(data, card, n_out)
-    if card.test_data is None: raise ValueError(f"{card.name} brings no test images: say with --data where yours are")
+    if card.test_data is None: raise InputError(f"{card.name} brings no test images: say with --data where yours are")
     return card.test_data()
 
 def measure_file(path, # of one of `FORMATS`
@@ -694,9 +695,9 @@ def measure_file(path, # of one of `FORMATS`
     path = Path(path)
     known = {Path(fmt.filename).suffix: fmt for fmt in FORMATS.values()}
     if path.suffix not in known:
-        raise ValueError(f"{path}: expected the folder of a run, or a file ending in {', '.join(known)}")
+        raise InputError(f"{path}: expected the folder of a run, or a file ending in {', '.join(known)}")
     classifier,card = known[path.suffix].read(path, model)
-    if card.size is None: raise ValueError(f"{path} does not say which input size it takes")
+    if card.size is None: raise InputError(f"{path} does not say which input size it takes")
     with torch.no_grad(): n_out = classifier(torch.zeros(2, len(card.mean), *card.size)).shape[1]
     return {path.name: evaluate(classifier, _test_images(card, data, n_out))}
 
@@ -713,6 +714,17 @@ def add_accuracy(self:Run,
     self.save()
 
 @patch
+def teacher(self:Run,
+            model:str=None, # the model's name, for those that a file may not choose
+            weights=None # its checkpoint, if it is no longer where it was
+           )->nn.Module: # float, as it was loaded
+    "The network this run started from; raises `ValueError` if its weights are other ones"
+    card = self.card(model)
+    teacher = card.load(weights or self.options['weights'], trained=card.pretrained is not None)
+    if teacher_hash(teacher)==self.options['teacher']: return teacher
+    raise InputError("its weights are not those this run started from: pass the checkpoint of that time as weights")
+
+@patch
 def measure(self:Run,
             data=None, # images, as for `load_images`; default: the model's own test images
             model:str=None, # the model's name, for those that a file may not choose
@@ -726,13 +738,43 @@ def measure(self:Run,
     for fmt in FORMATS.values():
         file = self.folder/fmt.filename
         if file.exists(): rows[file.name] = evaluate(fmt.read(file, model)[0], test)
-    try:
-        teacher = card.load(weights or o['weights'], trained=card.pretrained is not None)
-        if teacher_hash(teacher)!=o['teacher']: raise ValueError("its weights are not those this run started from")
-        rows['teacher'] = evaluate(teacher, test)
+    try: rows['teacher'] = evaluate(self.teacher(model, weights), test)
     except (OSError, ValueError) as e: print(f"teacher not measured: {e}")
     self.add_accuracy(rows, Path(data).name if data else f"the test set of {o['model']}")
     return rows
+
+# %% ../nbs/14_runs.ipynb #14e00002
+def _where(record):
+    "Everything that may change the bytes and is no option"
+    return record.get('machine', {}) | record['versions'] | {k: record[k] for k in ('device', 'threads')}
+
+@patch
+def compare(self:Run,
+            other:Run # with the same options
+           )->tuple: # file → whether its bytes are the same, and name → what it is here and there
+    "Two finished runs: their files, and where they were made"
+    names = [*self.record['files'], *(f'figures/{k}.png' for k in self.record['figures'])]
+    if (images := self.parts/'synth.safetensors').is_file(): names.append(str(images.relative_to(self.folder)))
+    def bytes_of(run, name): return (run.folder/name).read_bytes() if (run.folder/name).is_file() else None
+    files = {name: bytes_of(self, name)==bytes_of(other, name) for name in names}
+    with _reading(self.folder/'run.json'): here,there = _where(self.record),_where(other.record)
+    return files,{k: (here.get(k), there.get(k)) for k in here|there if here.get(k)!=there.get(k)}
+
+@patch
+def again(self:Run,
+          folder, # for the repetition
+          model:str=None, # the model's name, for those that a file may not choose
+          weights=None, # the teacher's checkpoint, if it is no longer where it was
+          progress=True # as for `quantize`
+         )->Run: # the repetition
+    "Do a finished run once more, with as many threads"
+    if not self.record['finished']: raise InputError(f"{self.folder} is not finished, so there is nothing to repeat")
+    run,teacher,threads = Run.open(folder, self.options),self.teacher(model, weights),torch.get_num_threads()
+    torch.set_num_threads(self.record['threads'])
+    try:
+        if not run.record['finished']: run.quantize(teacher, progress, self.record['device'])
+    finally: torch.set_num_threads(threads)
+    return run
 
 # %% ../nbs/14_runs.ipynb #9e18f0ee
 def _example_images(folder, shape):
@@ -748,16 +790,16 @@ def export_file(source, # folder of a finished run, or its packed file
                 **options # of the format's `write`, such as `opset`
                )->Path: # the file
     "Write the file that a device runs; raises `ValueError` for a target that belongs to something else"
-    if format not in FORMATS: raise ValueError(f"format {format!r}: expected one of {', '.join(FORMATS)}")
+    if format not in FORMATS: raise InputError(f"format {format!r}: expected one of {', '.join(FORMATS)}")
     fmt,source = FORMATS[format],Path(source)
     packed = source/FORMATS['packed'].filename if source.is_dir() else source
     to = Path(to or packed.parent/fmt.filename)
     foreign = options.keys()-signature(fmt.write).parameters.keys()
-    if foreign: raise ValueError(f"{', '.join(foreign)}: the format {format} has no such option")
+    if foreign: raise InputError(f"{', '.join(foreign)}: the format {format} has no such option")
     if to.suffix!=Path(fmt.filename).suffix:
-        raise ValueError(f"{to}: expected a name ending in {Path(fmt.filename).suffix}")
+        raise InputError(f"{to}: expected a name ending in {Path(fmt.filename).suffix}")
     if (to.parent/'run.json').is_file() and to.name!=fmt.filename:
-        raise ValueError(f"{to} would lie among the files of a run: choose another place, or the name {fmt.filename}")
+        raise InputError(f"{to} would lie among the files of a run: choose another place, or the name {fmt.filename}")
     integers,card = FORMATS['packed'].read(packed, model)
     fmt.write(integers, to, _example_images(packed.parent, integers.shape), card, **options)
     return to

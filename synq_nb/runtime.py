@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np, pandas as pd, torch, torch.nn as nn
 from fastcore.basics import patch
 from fastcore.meta import delegates
-from .core import atomic, evaluating
+from .core import InputError, NoFileError, StateError, atomic, evaluating
 from .integers import IntegerModel, Integers, Rescale, convert, float_graph, shift_of
 from .quantize import ActQuantizer, dequantize, is_quantized, to_quant
 from .learner import SynqLearner
@@ -123,7 +123,7 @@ def _program(model, x, opset, int4):
     shifts = {f'{n}.q':m.shift for n,m in net.named_modules() if isinstance(m, OnnxIntegers) and m.four}
     graph = program.model.graph
     if isinstance(graph.inputs[0].shape[0], int):
-        raise ValueError("the model fixes the number of images while it is traced, as `len(x)` does in its forward: "
+        raise InputError("the model fixes the number of images while it is traced, as `len(x)` does in its forward: "
                          "x.shape[0] keeps it open")
     if int4: _store_int4(graph, {n:s for n,s in shifts.items() if n in graph.initializers})
     _strip(program.model)
@@ -141,10 +141,10 @@ def _check_opset(opset, int4):
     import onnx
     newest = onnx.defs.onnx_opset_version()
     if type(opset) is not int or not 18<=opset<=newest:
-        raise ValueError(f"opset {opset}: expected 18, the oldest that torch writes, to {newest}, the newest that the "
+        raise InputError(f"opset {opset}: expected 18, the oldest that torch writes, to {newest}, the newest that the "
                          "installed onnx knows; INT4 weights need 21")
     if int4 and opset<21:
-        raise ValueError(f"INT4 weights need opset 21 or newer, not {opset}: leave out int4, or raise the opset")
+        raise InputError(f"INT4 weights need opset 21 or newer, not {opset}: leave out int4, or raise the opset")
 
 def _disagree(ours, theirs):
     "Share of images whose class in `theirs` is no near tie in `ours`: behind by over a twentieth of the range"
@@ -162,8 +162,8 @@ def export_onnx(model:nn.Module, # from `convert`, or a float model
     import onnx
     net,path = model.net if isinstance(model, IntegerModel) else model,Path(path)
     if net is model and any(is_quantized(m) for m in model.modules()):
-        raise ValueError("this student still has float weights: call `convert` first")
-    if len(x)<2: raise ValueError(f"{len(x)} images: expected at least 2 to trace with")
+        raise InputError("this student still has float weights: call `convert` first")
+    if len(x)<2: raise InputError(f"{len(x)} images: expected at least 2 to trace with")
     _check_opset(opset, int4)
     with evaluating(model):
         float_graph(net, x)
@@ -175,8 +175,8 @@ def export_onnx(model:nn.Module, # from `convert`, or a float model
         program.save(tmp)
         onnx.checker.check_model(onnx.load(tmp), full_check=True)
         if _disagree(ours, OnnxClassifier(tmp)(x))>.02:
-            raise RuntimeError("ONNX Runtime disagrees with torch on more than 2 % of the images: "
-                               "please report this model")
+            raise StateError("ONNX Runtime disagrees with torch on more than 2 % of the images: "
+                             "please report this model")
     return path
 
 # %% ../nbs/12_runtime.ipynb #8c9f31d3
@@ -186,12 +186,12 @@ def open_session(path, # .onnx
                 ): # onnxruntime.InferenceSession on the CPU
     "Open an ONNX file; raises `ValueError` if ONNX Runtime cannot"
     import onnxruntime as ort
-    if not Path(path).is_file(): raise FileNotFoundError(f"no file at {path}")
+    if not Path(path).is_file(): raise NoFileError(f"no file at {path}")
     options = ort.SessionOptions()
     options.log_severity_level,options.intra_op_num_threads = 3,threads
     if optimized: options.optimized_model_filepath = str(optimized)
     try: return ort.InferenceSession(str(path), options, providers=['CPUExecutionProvider'])
-    except Exception as e: raise ValueError(f"ONNX Runtime cannot run {path}: {str(e)[:300]}") from None
+    except Exception as e: raise InputError(f"ONNX Runtime cannot run {path}: {str(e)[:300]}") from None
 
 def _run(session, x):
     return session.run(None, {session.get_inputs()[0].name: x.detach().cpu().float().numpy()})[0]
@@ -207,14 +207,14 @@ class OnnxClassifier(nn.Module):
         inputs = self.session.get_inputs()
         if len(inputs)!=1 or inputs[0].type!='tensor(float)' or len(inputs[0].shape)!=4:
             found = ', '.join(f'{i.name}: {i.type} {i.shape}' for i in inputs)
-            raise ValueError(f"{path} takes {found}: expected one input of float images (N, C, H, W)")
+            raise InputError(f"{path} takes {found}: expected one input of float images (N, C, H, W)")
         stored = self.session.get_modelmeta().custom_metadata_map
         self.path,self.meta = path,{k:_read_meta(v) for k,v in stored.items()}
         self.shape = tuple(n if isinstance(n, int) else None for n in inputs[0].shape[1:])
     def forward(self, x):
         wanted = self.session.get_inputs()[0].shape
         if len(x.shape)!=4 or any(isinstance(n, int) and n!=m for n,m in zip(wanted, x.shape)):
-            raise ValueError(f"images of shape {tuple(x.shape)}: {self.path} takes {tuple(wanted)}; "
+            raise InputError(f"images of shape {tuple(x.shape)}: {self.path} takes {tuple(wanted)}; "
                              "scale them to that size")
         return torch.from_numpy(_run(self.session, x))
 

@@ -24,9 +24,9 @@ from fastprogress.fastprogress import progress_bar
 from fasttransform import ItemTransform
 from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 from torch.utils.checkpoint import checkpoint
-from .core import (as_map, autocast, blocks, check_finite, gather, hooked, infer_io, load_tensors,
-                          make_terms, plain_copy, processes, returns_logits, save_tensors, spatial_outputs,
-                          stable_name, teacher_hash)
+from .core import (InputError, StateError, as_map, autocast, blocks, check_finite, gather, hooked,
+                          infer_io, load_tensors, make_terms, plain_copy, processes, returns_logits,
+                          save_tensors, spatial_outputs, stable_name, teacher_hash)
 from .lowpass import frequency
 
 # %% ../nbs/05_synthesize.ipynb #a8e0a1e4
@@ -71,7 +71,7 @@ class BNMatch:
     def __init__(self, model:nn.Module): # raises `ValueError` if there is nothing to match
         self.norms = batchnorms(model)
         if not self.norms:
-            raise ValueError("no BatchNorm layer with running statistics: there is nothing to match, so leave the term "
+            raise InputError("no BatchNorm layer with running statistics: there is nothing to match, so leave the term "
                              "'bn' out, and 'centres' with it")
     def __enter__(self):
         self.stats,self.hooks = [],hooked(self.norms, self._collect, pre=True)
@@ -170,7 +170,7 @@ class Centres(Term):
         args = job.teacher,job.shape,job.n_out,job.iters
         self._towards = calibration_centres(*args, seed=job.seed, device=job.device)[1]
     def loss(self, batch):
-        if batch.stats is None: raise ValueError("the term 'centres' compares statistics: name 'bn' before it")
+        if batch.stats is None: raise InputError("the term 'centres' compares statistics: name 'bn' before it")
         half = len(batch.stats)//2
         return stat_loss(batch.stats[half:], self._towards[half:])
 
@@ -353,7 +353,7 @@ def load(cls:SyntheticDataset,
     "Read a file written by `save`; raises `ValueError` if it holds no images"
     tensors,meta = load_tensors(path)
     if not {'x', 'y'}<=tensors.keys() or not {'shape', 'n_out', 'teacher'}<=meta.keys():
-        raise ValueError(f"{path} holds no synthetic images")
+        raise InputError(f"{path} holds no synthetic images")
     return cls(tensors['x'], tensors['y'], meta)
 
 @patch
@@ -476,7 +476,7 @@ def halve(self:SynthesisBatch,
          ):
     "Half as many images at once"
     most = min(self.job.at_once or len(self.y), len(self.y))
-    if most==1: raise MemoryError("not enough memory for one image: choose a smaller size or another device")
+    if most==1: raise StateError("not enough memory for one image: choose a smaller size or another device")
     self.job.at_once = (most+1)//2
     warnings.warn(f"not enough memory for {most} images at once: going on with {self.job.at_once}, which takes longer; "
                   f"the statistics are still those of {len(self.y)}")
@@ -494,17 +494,17 @@ def check_synthesis(n:int=1, # images
                    ):
     "Raise `ValueError` for what cannot be made"
     if min(n, iters, batch_size, 1 if at_once is None else at_once)<1:
-        raise ValueError(f"n={n}, iters={iters}, batch_size={batch_size}, at_once={at_once}: expected at least 1")
+        raise InputError(f"n={n}, iters={iters}, batch_size={batch_size}, at_once={at_once}: expected at least 1")
     if isinstance(canvas, str) and canvas not in CANVASES:
-        raise ValueError(f"canvas {canvas!r}: expected one of {', '.join(CANVASES)}")
-    if descent not in DESCENTS: raise ValueError(f"descent {descent!r}: expected one of {', '.join(DESCENTS)}")
+        raise InputError(f"canvas {canvas!r}: expected one of {', '.join(CANVASES)}")
+    if descent not in DESCENTS: raise InputError(f"descent {descent!r}: expected one of {', '.join(DESCENTS)}")
 
 def _finished(path, meta):
     "What an earlier run with the same settings finished, and its log"
     if path is None or not Path(path).exists(): return [],[]
     old = SyntheticDataset.load(path)
     diff = {k for k in meta if old.meta.get(k)!=json.loads(json.dumps(meta[k])) and k not in ('n', 'log')}
-    if diff: raise ValueError(f"{path} was made with other settings ({', '.join(sorted(diff))}): choose another path, "
+    if diff: raise InputError(f"{path} was made with other settings ({', '.join(sorted(diff))}): choose another path, "
                               "or delete it to start over")
     size = meta['batch_size']
     keep = len(old) if len(old)==meta['n'] else min(len(old), meta['n'])//size*size

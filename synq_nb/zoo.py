@@ -23,7 +23,7 @@ from fastai.data.core import DataLoaders
 from fastai.losses import CrossEntropyLossFlat
 from fastai.torch_core import no_random
 from torch.utils.data import DataLoader, Dataset, TensorDataset
-from .core import evaluating, fingerprint, logits_of, save_tensors
+from .core import FileError, InputError, NoFileError, evaluating, fingerprint, logits_of, save_tensors
 
 # %% ../nbs/02_zoo.ipynb #bb53f309
 class Accuracy(NamedTuple):
@@ -101,23 +101,23 @@ def _tensors(state, source):
         if isinstance(state, dict) and isinstance(state.get(key), dict): state = state[key]
     def plain(v): return torch.is_tensor(v) and v.layout==torch.strided and not v.is_quantized
     if not isinstance(state, dict) or not all(isinstance(k, str) and plain(v) for k,v in state.items()):
-        raise ValueError(f"{source} holds no state dict: expected a dict of tensors")
+        raise InputError(f"{source} holds no state dict: expected a dict of tensors")
     return {k.removeprefix('module.'):v for k,v in state.items()}
 
 def read_state_dict(path # .safetensors, or a torch file of plain tensors
                    )->dict: # name → tensor
     "Read a checkpoint without running code from it"
     path = Path(path)
-    if not path.is_file(): raise FileNotFoundError(f"no weights file at {path}")
+    if not path.is_file(): raise NoFileError(f"no weights file at {path}")
     if path.suffix=='.safetensors':
         from safetensors import SafetensorError
         from safetensors.torch import load_file
         try: return _tensors(load_file(path), path)
         except SafetensorError as e:
-            raise ValueError(f"{path} is not a whole safetensors file ({e}): copy or download it again") from None
+            raise InputError(f"{path} is not a whole safetensors file ({e}): copy or download it again") from None
     try: state = torch.load(path, map_location='cpu', weights_only=True)
     except Exception as e:
-        raise ValueError(f"{path} is not a file of plain tensors, so it was not opened: save it again as safetensors, "
+        raise InputError(f"{path} is not a file of plain tensors, so it was not opened: save it again as safetensors, "
                          f"or with torch.save(model.state_dict(), …) ({str(e).splitlines()[0][:200]})") from None
     return _tensors(state, path)
 
@@ -133,7 +133,7 @@ def load_weights(model:nn.Module, # to be filled in place
     found = {'missing': sorted(ours.keys()-theirs.keys()-optional), 'unexpected': sorted(theirs.keys()-ours.keys()),
              'wrong shape': [f'{k} {tuple(theirs[k].shape)} instead of {tuple(ours[k].shape)}' for k in other]}
     bad = [f'{what}: {", ".join(keys)}' for what,keys in found.items() if keys]
-    if bad: raise ValueError(f"{source} does not fit {type(model).__name__}; {'; '.join(bad)}")
+    if bad: raise InputError(f"{source} does not fit {type(model).__name__}; {'; '.join(bad)}")
     model.load_state_dict(theirs, strict=False)
     return model
 
@@ -175,9 +175,10 @@ def fetch_weights(url:str # public file whose name ends in '-<first digits of it
     path = Path(torch.hub.get_dir())/'checkpoints'/url.split('/')[-1]
     try: state = torch.hub.load_state_dict_from_url(url, map_location='cpu', check_hash=True, weights_only=True)
     except OSError as e:
-        raise OSError(f"could not download {url} ({e}): put that file at {path}, or pass its path as weights") from None
+        raise FileError(f"could not download {url} ({e}): put that file at {path}, "
+                        "or pass its path as weights") from None
     except Exception as e:  # another hash, or a file that is no checkpoint
-        raise ValueError(f"{url}: {str(e).splitlines()[0]}; delete {path} if it is there") from None
+        raise InputError(f"{url}: {str(e).splitlines()[0]}; delete {path} if it is there") from None
     return _tensors(state, url)
 
 # %% ../nbs/02_zoo.ipynb #ef63e875
@@ -186,7 +187,7 @@ def cifar_resnet(depth:int=20, # 20, 32, 44 or 56
                  pretrained:bool=False # load weights
                 )->nn.Module: # in eval mode
     "CIFAR-10 ResNet, randomly initialised or with trained weights"
-    if depth not in _CIFAR_FILES: raise ValueError(f"depth {depth}: expected one of {list(_CIFAR_FILES)}")
+    if depth not in _CIFAR_FILES: raise InputError(f"depth {depth}: expected one of {list(_CIFAR_FILES)}")
     model = CifarResNet((depth-2)//6)
     if pretrained and not weights: weights = fetch_weights(_AKAMASTER+_CIFAR_FILES[depth])
     return (load_weights(model, weights) if weights else model).eval()
@@ -324,7 +325,7 @@ class ModelCard:
         if self.size is not None: self.size = _pair(self.size)
         self.mean,self.std = tuple(self.mean),tuple(self.std)
         if len(self.mean)!=len(self.std) or not min(self.std)>0:
-            raise ValueError(f"mean {self.mean}, std {self.std}: expected one mean and one positive std per channel")
+            raise InputError(f"mean {self.mean}, std {self.std}: expected one mean and one positive std per channel")
         if self.labels is not None: self.labels = tuple(map(str, self.labels))
 
 # %% ../nbs/02_zoo.ipynb #a3e3b0de
@@ -346,7 +347,7 @@ def changed(self:ModelCard,
     "The same model, fed differently"
     kwargs = {k:v for k,v in kwargs.items() if v is not None}
     unknown = kwargs.keys()-{f.name for f in fields(self)}
-    if unknown: raise ValueError(f"{', '.join(sorted(unknown))}: a model card has {', '.join(_SETTINGS)}")
+    if unknown: raise InputError(f"{', '.join(sorted(unknown))}: a model card has {', '.join(_SETTINGS)}")
     if 'size' in kwargs and 'resize' not in kwargs and self.resize and self.size:
         kwargs['resize'] = round(self.resize*min(_pair(kwargs['size']))/min(self.size))
     return replace(self, **kwargs)
@@ -359,12 +360,12 @@ def load(self:ModelCard,
     "Build the model and fill it"
     public = trained and weights is None
     if public and self.pretrained is None:
-        raise ValueError(f"{self.name} has no public weights: pass a checkpoint as weights")
+        raise InputError(f"{self.name} has no public weights: pass a checkpoint as weights")
     try: model = (self.pretrained if public else self.build)()
     except OSError as e:
-        raise OSError(f"no weights for {self.name!r} ({e}): pass a local checkpoint as weights") from None
+        raise FileError(f"no weights for {self.name!r} ({e}): pass a local checkpoint as weights") from None
     if not isinstance(model, nn.Module):
-        raise ValueError(f"{self.name!r} made a {type(model).__name__}: expected a module")
+        raise InputError(f"{self.name!r} made a {type(model).__name__}: expected a module")
     return (load_weights(model, weights) if weights else model).eval()
 
 # %% ../nbs/02_zoo.ipynb #c93ae1ab
@@ -390,7 +391,7 @@ def _torchvision(name):
     from torchvision.models import get_model, get_model_weights
     weights = get_model_weights(name).DEFAULT
     t = weights.transforms()
-    if not hasattr(t, 'crop_size'): raise ValueError(f"torchvision's {name} is no image classifier")
+    if not hasattr(t, 'crop_size'): raise InputError(f"torchvision's {name} is no image classifier")
     build = partial(get_model, name)
     return ModelCard(f'torchvision:{name}', build, partial(build, weights='DEFAULT'), t.crop_size[0],
                      t.mean, t.std, t.resize_size[0], t.interpolation.value,
@@ -398,7 +399,7 @@ def _torchvision(name):
 
 def _timm(name):
     timm = importlib.import_module('timm')
-    if not timm.is_model(name.split('.')[0]): raise ValueError(f"timm has no model {name!r}")
+    if not timm.is_model(name.split('.')[0]): raise InputError(f"timm has no model {name!r}")
     cfg = timm.get_pretrained_cfg(name) or timm.create_model(name).pretrained_cfg
     cfg = cfg if isinstance(cfg, dict) else cfg.to_dict()
     size = cfg['input_size'][1:]
@@ -428,7 +429,7 @@ def _own(name):
     try: made = getattr(importlib.import_module(module), attr)
     finally: sys.path.remove(here)
     if isinstance(made, ModelCard): return replace(made, name=name)
-    if not callable(made): raise ValueError(f"{attr} is no function")
+    if not callable(made): raise InputError(f"{attr} is no function")
     return ModelCard(name, made)
 
 # %% ../nbs/02_zoo.ipynb #497e7d61
@@ -439,13 +440,13 @@ def model_card(name:str, # zoo name, 'torchvision:…', 'pytorchcv:…', 'timm:�
     known,name = f"{', '.join(ZOO)}, or {', '.join(f'{s}:NAME' for s in SOURCES)}",str(name)
     if name in ZOO: return ZOO[name]
     source,_,rest = name.partition(':')
-    if not rest: raise ValueError(f"model {name!r}: expected one of {known}, module:function")
+    if not rest: raise InputError(f"model {name!r}: expected one of {known}, module:function")
     if source not in SOURCES and not trusted:
-        raise ValueError(f"model {name!r} comes from a file, and a file may not choose code: expected one of {known}; "
+        raise InputError(f"model {name!r} comes from a file, and a file may not choose code: expected one of {known}; "
                          "if the code is yours, name it yourself")
     try: return SOURCES[source](rest) if source in SOURCES else _own(name)
     except (ImportError, AttributeError, ValueError, KeyError, RuntimeError) as e:
-        raise ValueError(f"model {name!r}: {e}") from None
+        raise InputError(f"model {name!r}: {e}") from None
 
 def load_model(name:str, # as in `model_card`
                weights=None, # local checkpoint instead of the public weights
@@ -465,11 +466,11 @@ def fit(self:ModelCard,
     import torchvision.transforms.v2.functional as TF
     from torchvision.transforms import InterpolationMode
     if x.shape[-3]!=len(self.mean):
-        raise ValueError(f"images have {x.shape[-3]} channels, the model takes {len(self.mean)}")
+        raise InputError(f"images have {x.shape[-3]} channels, the model takes {len(self.mean)}")
     size = self.size or tuple(x.shape[-2:])
     if tuple(x.shape[-2:])==size: return x
     if self.resize==0:
-        raise ValueError(f"images of {x.shape[-2]}×{x.shape[-1]} pixels: {self.name} takes {size[0]}×{size[1]}")
+        raise InputError(f"images of {x.shape[-2]}×{x.shape[-1]} pixels: {self.name} takes {size[0]}×{size[1]}")
     x = TF.resize(x, [self.resize or max(size)], InterpolationMode(self.interpolation), antialias=True)
     return TF.center_crop(x, list(size))
 
@@ -486,16 +487,16 @@ def load_npz(path # .npz with x (uint8, N×C×H×W) and y (integers, N)
             )->tuple: # the two arrays
     "Read images and labels; raises `ValueError` that says what was found and what was expected"
     want = f"{path}: expected arrays x (uint8, N×C×H×W) and y (integers, N)"
-    if not Path(path).is_file(): raise FileNotFoundError(f"no file at {path}")
+    if not Path(path).is_file(): raise NoFileError(f"no file at {path}")
     try:
         with np.load(path, allow_pickle=False) as d:
-            if {'x', 'y'}-set(d.files): raise ValueError(f"found {d.files}")
+            if {'x', 'y'}-set(d.files): raise InputError(f"found {d.files}")
             x,y = d['x'],d['y']
-    except (ValueError, AttributeError) as e: raise ValueError(f"{want}, {e}") from None
-    except Exception as e: raise ValueError(f"{want}; the file is damaged ({type(e).__name__}: {e})") from None
-    if x.ndim!=4 or x.dtype!=np.uint8: raise ValueError(f"{want}, found x {x.dtype} {x.shape}")
+    except (ValueError, AttributeError) as e: raise InputError(f"{want}, {e}") from None
+    except Exception as e: raise InputError(f"{want}; the file is damaged ({type(e).__name__}: {e})") from None
+    if x.ndim!=4 or x.dtype!=np.uint8: raise InputError(f"{want}, found x {x.dtype} {x.shape}")
     if y.shape!=x.shape[:1] or y.dtype.kind not in 'iu':
-        raise ValueError(f"{want}, found y {y.dtype} {y.shape} for x {x.shape}")
+        raise InputError(f"{want}, found y {y.dtype} {y.shape} for x {x.shape}")
     return x,y
 
 # %% ../nbs/02_zoo.ipynb #f09456bf
@@ -509,7 +510,7 @@ def _class_numbers(names, card, n_out, path):
     if card.labels and set(names)<=set(card.labels): return {n:card.labels.index(n) for n in names}
     if all(n.isdecimal() for n in names): return {n:int(n) for n in names}
     if len(names)==n_out: return {n:i for i,n in enumerate(sorted(names))}
-    raise ValueError(f"{path}: cannot tell which classes the folders {', '.join(sorted(names)[:5])} … are: "
+    raise InputError(f"{path}: cannot tell which classes the folders {', '.join(sorted(names)[:5])} … are: "
                      f"name them by the model's labels or by number, or have one for each of its {n_out or 'classes'}")
 
 def _labelled_files(path, card, n_out):
@@ -518,12 +519,12 @@ def _labelled_files(path, card, n_out):
         with open(path/'labels.csv', newline='', encoding='utf-8') as f: rows = list(csv.DictReader(f))
         try: return [path/r['file'] for r in rows],[int(r['label']) for r in rows]
         except (KeyError, TypeError, ValueError):
-            raise ValueError(f"{path/'labels.csv'}: expected the columns file and label, labels as numbers") from None
+            raise InputError(f"{path/'labels.csv'}: expected the columns file and label, labels as numbers") from None
     if (path/'test').is_dir(): path = path/'test'
     found = {p.name: _image_files(p) for p in path.iterdir() if p.is_dir() and not p.is_symlink()}
     found = {name:files for name,files in found.items() if files}
     if not found:
-        raise ValueError(f"{path} holds no labels.csv, no cifar-10-batches-py and no folder of images per class")
+        raise InputError(f"{path} holds no labels.csv, no cifar-10-batches-py and no folder of images per class")
     number = _class_numbers(list(found), card, n_out, path)
     pairs = [(f, number[name]) for name,files in sorted(found.items()) for f in files]
     return [f for f,_ in pairs],[c for _,c in pairs]
@@ -546,7 +547,7 @@ class ImageFiles(Dataset):
             with Image.open(self.files[i]) as im: x = pil_to_tensor(im.convert(mode))
             return self.card.normalise(self.card.fit(x)),self.labels[i]
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as e:
-            raise ValueError(f"{self.files[i]}: {e}") from None
+            raise InputError(f"{self.files[i]}: {e}") from None
 
 # %% ../nbs/02_zoo.ipynb #8b42a727
 def load_images(path=None, # .npz, image folder, or folder with the official CIFAR-10 batches; None downloads CIFAR-10
@@ -560,7 +561,7 @@ def load_images(path=None, # .npz, image folder, or folder with the official CIF
         from fastai.data.external import URLs, untar_data
         try: path = untar_data(URLs.CIFAR)
         except Exception as e:
-            raise OSError(f"could not download {URLs.CIFAR} ({e}): pass the path of a local copy") from None
+            raise FileError(f"could not download {URLs.CIFAR} ({e}): pass the path of a local copy") from None
     path = Path(path)
     official = path if path.name=='cifar-10-batches-py' else path/'cifar-10-batches-py'
     if official.is_dir():
@@ -569,11 +570,11 @@ def load_images(path=None, # .npz, image folder, or folder with the official CIF
         x,y = cifar.data.transpose(0,3,1,2),np.array(cifar.targets)
     elif path.is_dir(): x,y = _labelled_files(path, card, n_out)
     else: x,y = load_npz(path)
-    if not len(y): raise ValueError(f"{path}: no images")
+    if not len(y): raise InputError(f"{path}: no images")
     if min(y)<0 or (n_out and max(y)>=n_out):
         known = f"the model has classes 0 to {n_out-1}" if n_out else "expected 0 or more"
-        raise ValueError(f"{path}: labels run from {min(y)} to {max(y)}, {known}")
+        raise InputError(f"{path}: labels run from {min(y)} to {max(y)}, {known}")
     if isinstance(x, list): return ImageFiles(x, y, card)
     try: x = card.normalise(card.fit(torch.from_numpy(x)))
-    except ValueError as e: raise ValueError(f"{path}: {e}") from None
+    except ValueError as e: raise InputError(f"{path}: {e}") from None
     return TensorDataset(x, torch.from_numpy(y).long())

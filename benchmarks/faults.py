@@ -4,8 +4,8 @@
 A fault is survived when the same command afterwards ends well, every file equals that of an undisturbed run byte for
 byte, and nothing else lies in the folder. `run.json` and the report name the seconds that the work took, which differ
 from run to run: those alone are blanked before the comparison."""
-import os, random, re, resource, shutil, signal, sys, time
-from contextlib import suppress
+import io, os, random, re, resource, shutil, signal, sys, time
+from contextlib import redirect_stdout, suppress
 from functools import wraps
 from pathlib import Path
 import torch
@@ -72,6 +72,7 @@ class Faults:
         torch.set_num_threads(1)
         save_file(digits_teacher(0, 4).state_dict(), folder/'w.safetensors')
         self.args = command(folder, self.out)
+        with redirect_stdout(io.StringIO()): assert cli.main(command(folder, folder/'warm'))==0  # imports what is late
         entered,start = [],time.perf_counter()
         pid,pipe = fork(self.args, self.log)
         while stage := os.read(pipe, 1): entered.append((stage[0], time.perf_counter()-start))
@@ -95,7 +96,7 @@ class Faults:
         self.clear()
         pid,pipe = fork(self.args, self.log)
         while (stage := os.read(pipe, 1)) and stage[0]!=number: pass
-        time.sleep(self.rng.random()*self.seconds[number])
+        time.sleep(.8*self.rng.random()*self.seconds[number])
         with suppress(ProcessLookupError): os.kill(pid, sig)
         return ended(pid, pipe)!=0
 

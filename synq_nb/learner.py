@@ -158,12 +158,16 @@ class Checkpoint(Callback):
     "Keep model, optimiser and number of finished epochs in `path`"
     order = Interrupt.order
     trained,lowered = False,0  # how often the learning rate was lowered
+    smoothed = None  # the running mean of the training loss, where the fit was stopped
     def __init__(self,
                  path=None, # file, or None to keep nothing
                  key:dict=None # settings that must not change, plain values
                 ):
         self.path,self.key,self.curve = path and Path(path),dict(key or {}),[]
-    def before_train(self): self.trained = False
+    def before_train(self):
+        self.trained = False
+        if self.smoothed: self.recorder.smooth_loss.count,self.recorder.smooth_loss.val = self.smoothed
+        self.smoothed = None
     def after_train(self): self.trained = True
     def after_epoch(self):
         if not self.trained: return  # `learn.validate` ends an epoch too
@@ -176,8 +180,9 @@ class Checkpoint(Callback):
         opt = dict(self.opt.state_dict())
         if 'hypers' in opt:
             opt = dict(state=list(opt['state']), hypers=[{k:float(v) for k,v in h.items()} for h in opt['hypers']])
+        mean = self.recorder.smooth_loss
         state = dict(model=self.model.state_dict(), opt=opt, epochs=self.epoch+1, curve=self.learn.curve,
-                     key=json.dumps(self.key), lowered=self.lowered)
+                     key=json.dumps(self.key), lowered=self.lowered, mean=(mean.count, float(mean.val)))
         with atomic(self.path) as tmp: torch.save(state, tmp)
 
     def load(self)->int: # finished epochs
@@ -196,7 +201,8 @@ class Checkpoint(Callback):
         self.learn.create_opt()
         self.opt.load_state_dict(state['opt'])
         self.curve = self.learn.curve = state['curve']
-        self.lowered = state.get('lowered', 0)
+        self.lowered,(count,loss) = state.get('lowered', 0),state.get('mean', (0, 0.))
+        self.smoothed = count,torch.tensor(loss)
         return state['epochs']
 
 # %% ../nbs/09_learner.ipynb #bd7b554f
@@ -403,6 +409,7 @@ def start_over(self:SynqLearner,
     self.create_opt()
     self.curve = self.checkpoint.curve = []
     self.checkpoint.lowered += 1
+    self.checkpoint.smoothed = None
 
 def fit_learner(learn:SynqLearner, # from `synq_learner`
                 epochs:int, # passes over the synthetic images

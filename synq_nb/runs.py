@@ -34,7 +34,7 @@ from .distill import KLLoss
 from .cam import cam_layer, model_maps, show_maps
 from .difficulty import difficulty, plot_difficulty
 from .learner import synq_learner
-from .recipes import check_recipe, choose_recipe, zero_shot_quantize
+from .recipes import check_recipe, choose_recipe, trained_statistics, zero_shot_quantize
 from .integers import convert, load_packed, pack, packed_meta
 from .runtime import OnnxClassifier, export_onnx
 
@@ -225,10 +225,9 @@ class _Trial:
 
 # %% ../nbs/14_runs.ipynb #14b00008
 def _source_line(teacher):
-    norms = batchnorms(teacher).values()
-    trained = any(m.running_mean.any() or (m.running_var!=1).any() for m in norms)
+    norms = batchnorms(teacher)
     if not norms: return 'the classes and the pixels alone: without BatchNorm, expect less'
-    return f'the statistics of {len(norms)} BatchNorm layers, '+('and the classes' if trained else
+    return f'the statistics of {len(norms)} BatchNorm layers, '+('and the classes' if trained_statistics(teacher) else
                                                                  'which are those of an untrained network')
 
 def _layers_line(student):
@@ -428,8 +427,8 @@ def _facts(learn):
     versions = {m.__name__: m.__version__ for m in modules} | {'synq_nb': __version__, 'python': sys.version.split()[0]}
     kl,agreement = learn.gap()
     final = dict(train_loss=learn.curve[-1][0], valid_loss=kl, agreement=agreement, kept=learn.kept)
-    return dict(final=final, settings=settings, versions=versions, machine=machine(),
-                device=str(learn.dls.device), threads=torch.get_num_threads(), layers=_layer_rows(learn.model))
+    return dict(final=final, doubts=getattr(learn, 'doubts', []), settings=settings, layers=_layer_rows(learn.model),
+                versions=versions, machine=machine(), device=str(learn.dls.device), threads=torch.get_num_threads())
 
 # %% ../nbs/14_runs.ipynb #dde23ba7
 _CSS = '''
@@ -448,6 +447,7 @@ td.n { text-align: right; font-variant-numeric: tabular-nums; }
 figure { margin: 8px 0; }
 img { max-width: 100%; height: auto; background: #fff; padding: 6px; border-radius: 4px; box-sizing: border-box; }
 pre { background: var(--card); padding: 10px 12px; white-space: pre-wrap; overflow-wrap: anywhere; border-radius: 4px; }
+.doubt { border-left: 4px solid #c2410c; padding-left: 12px; }
 @media print {
   :root { --ink: #000; --soft: #333; --page: #fff; --line: #bbb; --card: #fff; }
   h2, figure, tr { break-inside: avoid; }
@@ -487,6 +487,11 @@ def _cell(value):
 def _table(head, rows):
     head = Thead(Tr(*[Th(name, scope='col') for name in head]))
     return Div(Table(head, Tbody(*[Tr(*map(_cell, row)) for row in rows])), cls='wide', tabindex='0')
+
+def _doubts(record):
+    "What should make the reader look twice, before anything else"
+    lines = [P(f'Look twice: {sentence}.') for sentence in record.get('doubts', [])]
+    if lines: yield Div(*lines, cls='doubt', role='note')
 
 def _result(record):
     "Accuracy if it was measured, and what the held-out synthetic images say"
@@ -551,7 +556,8 @@ def report_html(record:dict, # contents of run.json
     head = Head(Meta(charset='utf-8'), Meta(name='viewport', content='width=device-width, initial-scale=1'),
                 Link(rel='icon', href='data:,'), Title(title), Style(_CSS))
     main = Main(H1(title), P('Quantised by synq_nb without data: no real image took part.', cls='soft'),
-                *_result(record), *_inputs(record), *_pictures(record, images), *_layers(record), *_work(record))
+                *_doubts(record), *_result(record), *_inputs(record), *_pictures(record, images), *_layers(record),
+                *_work(record))
     return to_xml(Html(head, Body(main), lang='en'), indent=False)
 
 # %% ../nbs/14_runs.ipynb #6a428bec

@@ -3,9 +3,9 @@
     python benchmarks/covered.py
 
 A chapter defines what it exports in its own cells, so those are compiled here under the name and the line numbers of
-the module they are exported to. Every notebook that is not `slow` and every test counts. Writes
-benchmarks/results/coverage.json: lines and lines run of each module, those that never ran, and every error of the
-package: its class, its message, and whether a test or a notebook has seen it."""
+the module they are exported to. Every notebook that is not `slow` and every test counts, but for the two pages that
+show the results. Writes benchmarks/results/coverage.json: lines and lines run of each module, those that never ran, and
+every error of the package: its class, its message, and whether a test or a notebook has seen it."""
 import ast, json, os, re, subprocess, sys
 from pathlib import Path
 from fastcore.script import call_parse
@@ -14,6 +14,7 @@ from mutants import TOP, Chapter
 from synq_nb import core
 from synq_nb.core import SynqError, write_json
 
+SHOWN = '10_errors', '11_reliability'  # they show what this script writes, and take no part in it
 FAMILY = {name for name,c in vars(core).items() if isinstance(c, type) and issubclass(c, SynqError)}
 
 class Traced(Chapter):
@@ -71,6 +72,7 @@ def main(notebook:str=None, # run one notebook and nothing else; used by this sc
         if r.returncode: print(r.stdout[-1500:], r.stderr[-1500:])
         return r.returncode
     names = sorted(str(p.relative_to(TOP/'nbs').with_suffix('')) for p in TOP.glob('nbs/**/[0-9]*.ipynb'))
+    names = [name for name in names if not name.endswith(SHOWN)]
     failed = [name for name in names if print(name, flush=True) or step(*measure, str(here), '--notebook', name)]
     failed += ['tests'] if step(*measure, '-m', 'pytest', '-q', 'tests') else []
     step(sys.executable, '-m', 'coverage', 'combine')

@@ -7,7 +7,7 @@ from synq_nb.cli import main
 
 PAGE = (Path(__file__).parents[1]/'CONTRIBUTING.md').read_text()
 DOORS = {'TERMS': synthesize, 'CANVASES': synthesize, 'METHODS': quantize, 'LOSS_TERMS': learner, 'CAM_METHODS': cam,
-         'RECIPES': recipes, 'FORMATS': runs, 'ZOO': zoo}
+         'RECIPES': recipes, 'DOUBTS': recipes, 'FORMATS': runs, 'ZOO': zoo}
 
 @pytest.fixture
 def added(monkeypatch):
@@ -38,6 +38,7 @@ def test_one_of_each_from_outside(added, tmp_path):
     assert record['finished'] and not record['missing']
     text = json.dumps(record['settings'])
     assert all(word in text for word in ('Smooth', 'CoarseCanvas', 'clipped', 'SameNorm', 'energy'))
+    assert all(type(sentence) is str for sentence in record['doubts'])
     rows = record['accuracy']
     assert any('pt2' in name or 'program' in name for name in rows), rows
     assert all(row['n']==898 and row['k']>500 for row in rows.values()), rows

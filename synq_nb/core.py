@@ -8,7 +8,7 @@ Docs: https://synq-nb.github.io/synq_nb/core.html.md"""
 __all__ = ['SynqError', 'InputError', 'StateError', 'TrainingError', 'FileError', 'NoFileError', 'hooked', 'as_map', 'capture',
            'logits_of', 'evaluating', 'in_batches', 'plain_copy', 'returns_logits', 'check_finite', 'infer_io',
            'NoFeatureMap', 'spatial_outputs', 'spatial_stages', 'blocks', 'autocast', 'machine', 'processes', 'join',
-           'gather', 'atomic', 'write_text', 'write_json', 'save_tensors', 'load_tensors', 'fingerprint',
+           'gather', 'atomic', 'write_bytes', 'write_text', 'write_json', 'save_tensors', 'load_tensors', 'fingerprint',
            'teacher_hash', 'stable_name', 'make_terms']
 
 # %% ../nbs/00_core.ipynb #74355264
@@ -20,7 +20,7 @@ from pathlib import Path
 import torch, torch.nn as nn
 from safetensors import SafetensorError, safe_open
 from fastai.torch_core import default_device
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 # %% ../nbs/00_core.ipynb #00f20002
 class SynqError(Exception):
@@ -290,22 +290,30 @@ def _umask():
 @contextmanager
 def atomic(path # file to be written
           ):
-    "A temporary name beside `path`, moved onto it if the block ends well and removed if it does not"
+    "A temporary name beside `path`, moved onto it if the block ends well; raises `OSError` that names `path`"
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     tmp = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
     try:
         yield tmp
-        os.chmod(tmp, 0o666 & ~_umask())  # safetensors files would be readable by their owner alone
+        os.chmod(tmp, 0o666 & ~_umask())  # some writers leave files that only their owner can read
         os.replace(tmp, path)
+    except OSError as e: raise FileError(f"{path} could not be written ({e.strerror or e}): make room, or choose another "
+                                         "place") from e
     finally: tmp.unlink(missing_ok=True)
 
 # %% ../nbs/00_core.ipynb #9b7c5503
+def write_bytes(path, # file
+                data:bytes # its content
+               ):
+    "Write a file, whole or not at all"
+    with atomic(path) as tmp: tmp.write_bytes(data)
+
 def write_text(path, # file
                text:str # its content
               ):
     "Write a text file, whole or not at all"
-    with atomic(path) as tmp: tmp.write_text(text, encoding='utf-8')
+    write_bytes(path, text.encode())
 
 def write_json(path, # file
                obj # dict, list or plain value
@@ -320,9 +328,7 @@ def save_tensors(tensors:dict, # name → tensor
                 ):
     "Write a safetensors file, whole or not at all; raises `OSError` if the disk is full"
     tensors = {k:v.detach().cpu().contiguous() for k,v in tensors.items()}
-    try:
-        with atomic(path) as tmp: save_file(tensors, tmp, {'synq': json.dumps(meta)})
-    except SafetensorError as e: raise FileError(f"{path} could not be written ({e})") from None
+    write_bytes(path, save(tensors, {'synq': json.dumps(meta)}))
 
 def load_tensors(path # file from `save_tensors`
                 )->tuple: # tensors by name, and metadata

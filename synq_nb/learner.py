@@ -10,7 +10,7 @@ __all__ = ['PAYS', 'LOSS_TERMS', 'DEFAULT_TERMS', 'SCHEDULES', 'NEARER', 'LOWER'
            'log_line', 'fit_learner', 'gate', 'undecided', 'choose_rounding', 'layer_io']
 
 # %% ../nbs/09_learner.ipynb #7d258f0b
-import json, math, random, signal, threading, warnings
+import io, json, math, random, signal, threading, warnings
 from contextlib import nullcontext
 from copy import deepcopy
 from functools import partial
@@ -27,8 +27,8 @@ from fastcore.basics import patch
 from fastcore.foundation import L
 from fastcore.meta import delegates
 from fastprogress.fastprogress import progress_bar
-from .core import (InputError, TrainingError, atomic, autocast, evaluating, fingerprint, hooked,
-                          make_terms, plain_copy, returns_logits, stable_name, teacher_hash)
+from .core import (InputError, TrainingError, autocast, evaluating, fingerprint, hooked, make_terms,
+                          plain_copy, returns_logits, stable_name, teacher_hash, write_bytes)
 from .quantize import QuantSpec, act_quantizers, calibrate, quantize, used_layers
 from .lowpass import DEFAULT_CUTOFF, LowPass
 from .synthesize import RandomWindow, SyntheticDataset
@@ -183,7 +183,8 @@ class Checkpoint(Callback):
         mean = self.recorder.smooth_loss
         state = dict(model=self.model.state_dict(), opt=opt, epochs=self.epoch+1, curve=self.learn.curve,
                      key=json.dumps(self.key), lowered=self.lowered, mean=(mean.count, float(mean.val)))
-        with atomic(self.path) as tmp: torch.save(state, tmp)
+        torch.save(state, file := io.BytesIO())
+        write_bytes(self.path, file.getvalue())
 
     def load(self)->int: # finished epochs
         "Continue from `path` if it exists; raises `ValueError` if its settings were others"

@@ -100,9 +100,10 @@ class Faults:
         with suppress(ProcessLookupError): os.kill(pid, sig)
         return ended(pid, pipe)!=0
 
-    def kills(self, each):
+    def kills(self, each, stages=''):
         "Rows of `each` kills of every stage by every signal"
         for number,stage in enumerate(STAGES):
+            if stages and stage not in stages: continue
             for sig in SIGNALS:
                 hit,wrong = 0,[]
                 while hit<each:
@@ -132,7 +133,7 @@ class Faults:
             if run(self.args, self.log, lambda: self.operations(at))==0: break
             total,at = total+1,at+1
             wrong += [f'operation {at-1}: {w}' for w in [self.wrong()] if w]
-        yield dict(part='crashes', stage='every operation on a file', signal='SIGKILL', **outcome(total, wrong))
+        yield dict(part='crashes', stage='any', signal='SIGKILL', **outcome(total, wrong))
 
     def full(self, each):
         "One row: no file may grow beyond a limit, as on a full disk; each time one sentence, then the same command"

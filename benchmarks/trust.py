@@ -7,8 +7,8 @@
 or refuse it (`ValueError` or `OSError`, the two that readers promise). The same seed damages alike. A packed file has a
 SHA-256 that detects accidents; whoever changes it on purpose can compute it anew, so `packed, signed again` does that.
 `kills`, `crashes`, `full` and `two`: see faults.py. `drift` and `many`: see drift.py. `mutants`: see mutants.py. All of
-it takes about two hours on one core. Writes benchmarks/results/trust.json; parts that are not measured keep their
-rows."""
+it takes about two hours on one core. Writes benchmarks/results/trust.json; rows that are not measured again
+stay as they were."""
 import json, random, resource, shutil, struct, tempfile, time, warnings
 from collections import Counter
 from pathlib import Path
@@ -156,6 +156,7 @@ PARTS = 'files kills crashes full two drift many mutants'
 def main(parts:str=PARTS, # what to do, names separated by spaces
          n:int=1200, # damaged files of each kind
          each:int=8, # kills of each stage by each of four signals
+         stages:str='', # names of stages to kill in; empty: all
          limits:int=30, # full disks, and pairs of processes
          steps:int=2000, # of fine-tuning and of synthesis, for their drift
          runs:int=50, # in one process
@@ -169,18 +170,17 @@ def main(parts:str=PARTS, # what to do, names separated by spaces
     torch.set_num_threads(1)
     out = Path(out or RESULTS/'trust.json')
     rows = json.loads(out.read_text())['rows'] if out.exists() else []
-    fresh = set()
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
         faults = Faults(folder, seed) if set(parts.split())&{'kills', 'crashes', 'full', 'two'} else None
-        work = dict(files=lambda: damaged(n, seed, folder), kills=lambda: faults.kills(each),
+        work = dict(files=lambda: damaged(n, seed, folder), kills=lambda: faults.kills(each, stages),
                     crashes=lambda: faults.crashes(), full=lambda: faults.full(limits), two=lambda: faults.two(limits),
                     drift=lambda: drifts(steps), many=lambda: [many(runs)],
                     mutants=lambda: (mutants(name, most, seed) for name in CHAPTERS))
         for part in parts.split():
             for row in work[part]():
-                if row['part'] not in fresh: rows = [r for r in rows if r['part']!=row['part']]
-                fresh.add(row['part'])
+                which = {k: row.get(k) for k in ('part', 'kind', 'stage', 'signal', 'what', 'chapter')}
+                rows = [r for r in rows if which!={k: r.get(k) for k in which}]
                 rows.append(row | dict(versions=VERSIONS, **machine()))
                 print(row, flush=True)
                 write_json(out, dict(rows=rows))

@@ -100,11 +100,11 @@ class Faults:
         with suppress(ProcessLookupError): os.kill(pid, sig)
         return ended(pid, pipe)!=0
 
-    def kills(self, each, stages=''):
-        "Rows of `each` kills of every stage by every signal"
+    def kills(self, each, stages='', signals=''):
+        "Rows of `each` kills of every stage by every signal, or of those that are named"
         for number,stage in enumerate(STAGES):
             if stages and stage not in stages: continue
-            for sig in SIGNALS:
+            for sig in (s for s in SIGNALS if not signals or s.name in signals):
                 hit,wrong = 0,[]
                 while hit<each:
                     if not self.kill(number, sig): continue  # it had ended before

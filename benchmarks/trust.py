@@ -157,6 +157,7 @@ def main(parts:str=PARTS, # what to do, names separated by spaces
          n:int=1200, # damaged files of each kind
          each:int=8, # kills of each stage by each of four signals
          stages:str='', # names of stages to kill in; empty: all
+         signals:str='', # names of signals to kill with; empty: all
          limits:int=30, # full disks, and pairs of processes
          steps:int=2000, # of fine-tuning and of synthesis, for their drift
          runs:int=50, # in one process
@@ -173,7 +174,7 @@ def main(parts:str=PARTS, # what to do, names separated by spaces
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
         faults = Faults(folder, seed) if set(parts.split())&{'kills', 'crashes', 'full', 'two'} else None
-        work = dict(files=lambda: damaged(n, seed, folder), kills=lambda: faults.kills(each, stages),
+        work = dict(files=lambda: damaged(n, seed, folder), kills=lambda: faults.kills(each, stages, signals),
                     crashes=lambda: faults.crashes(), full=lambda: faults.full(limits), two=lambda: faults.two(limits),
                     drift=lambda: drifts(steps), many=lambda: [many(runs)],
                     mutants=lambda: (mutants(name, most, seed) for name in CHAPTERS))

@@ -25,7 +25,7 @@ from safetensors.torch import save
 # %% ../nbs/00_core.ipynb #00f20002
 class SynqError(Exception):
     "Something that a user can mend; its message says what was wrong, what was expected, and what to do"
-class InputError(SynqError, ValueError): "An argument, a model or the content of a file is not what was expected"
+class InputError(SynqError, ValueError): "An argument, a model or a file is not what was expected"
 class StateError(SynqError, RuntimeError): "Something comes too early, or does not hold what has to hold"
 class TrainingError(SynqError, FloatingPointError): "Fine-tuning diverged, or the student only guesses"
 class FileError(SynqError, OSError): "A file could not be written or fetched"
@@ -298,8 +298,8 @@ def atomic(path # file to be written
         yield tmp
         os.chmod(tmp, 0o666 & ~_umask())  # some writers leave files that only their owner can read
         os.replace(tmp, path)
-    except OSError as e: raise FileError(f"{path} could not be written ({e.strerror or e}): make room, or choose another "
-                                         "place") from e
+    except OSError as e:
+        raise FileError(f"{path} could not be written ({e.strerror or e}): make room, or choose another place") from e
     finally: tmp.unlink(missing_ok=True)
 
 # %% ../nbs/00_core.ipynb #9b7c5503

@@ -102,12 +102,14 @@ def _unmatched(learn, x, logits):
     dead = {n: int((m.running_var<1e-12).sum()) for n,m in batchnorms(learn.teacher.teacher).items()}
     where = ', '.join(f'{k} of {n}' for n,k in dead.items() if k)
     why = f"channels without variance: {where}" if where else "more iterations may help"
-    return f"the images do not have the teacher's statistics (bn {mean(log):.0f}, expected a few, 15 at most; {why})"
+    found = f"bn {mean(log):.0f}, expected a few, 15 at most"
+    return f"the images do not have the teacher's statistics ({found}; {why})"
 
 # %% ../nbs/10_recipes.ipynb #10f00004
 def _contradicted(learn, x, logits):
     right = (logits.argmax(1)==learn.dls.train_ds.y[:len(x)]).float().mean()
-    if right<.5: return f"the teacher sees the class it was made for in only {right:.0%} of the images: more `iters`"
+    if right>=.5: return
+    return f"the teacher sees the class it was made for in only {right:.0%} of the images: more `iters`"
 
 def _one_sided(learn, x, logits):
     seen,n = logits.argmax(1).unique().numel(),logits.shape[1]
@@ -116,7 +118,7 @@ def _one_sided(learn, x, logits):
 def _alike(learn, x, logits):
     x = F.normalize(x.flatten(1)-x.flatten(1).mean(1, keepdim=True))
     share = ((x@x.T).fill_diagonal_(0).amax(1)>.95).float().mean()
-    if share>.1: return f"{share:.0%} of the images are almost the same as another one: another canvas, or other seeds"
+    if share>.1: return f"{share:.0%} of the images are almost the same as another one: try another canvas"
 
 # %% ../nbs/10_recipes.ipynb #10f00006
 def _beyond(learn, x, logits):
@@ -126,11 +128,12 @@ def _beyond(learn, x, logits):
         share[name] = ((args[0]<lo)|(args[0]>hi)).float().mean().item()
     quantizers = {n: m for n,m in learn.model.named_modules() if isinstance(m, ActQuantizer)}
     with hooked(quantizers, look, pre=True): in_batches(learn.model, x, len(x))
-    if max(share.values(), default=0.)<.5: return
-    return f"half of the activations or more are beyond the grid in {', '.join(n for n,s in share.items() if s>=.5)}"
+    lost = [name for name,part in share.items() if part>=.5]
+    if lost: return f"half of the activations or more are beyond the grid in {', '.join(lost)}"
 
 def _restarted(learn, x, logits):
-    if times := learn.checkpoint.lowered: return f"fine-tuning failed {times} times and was started again more slowly"
+    times = learn.checkpoint.lowered
+    if times: return f"fine-tuning failed {times} times and was started again more slowly"
 
 DOUBTS = dict(untrained=_untrained, unmatched=_unmatched, contradicted=_contradicted, one_sided=_one_sided,
               alike=_alike, beyond=_beyond, restarted=_restarted)

@@ -18,10 +18,11 @@ def test_a_damaged_file_is_refused_or_read(kind, folder):
         row = damage_all(kind, folder, 60, 1)
     assert row['refused'] and not row['else'], row['messages']
 
-def test_killed_at_every_stage(tmp_path):
+def test_killed_and_continued(tmp_path):
     script,out = Path(__file__).parent.parent/'benchmarks/trust.py',tmp_path/'rows.json'
-    few = '--parts kills --each 1 --signals SIGKILL'.split()
+    stages = 'synthesis fine-tuning exporting'
+    few = ['--parts', 'kills', '--each', '1', '--signals', 'SIGKILL', '--stages', stages]
     r = subprocess.run([sys.executable, str(script), *few, '--out', str(out)], capture_output=True, text=True)
     assert r.returncode==0, r.stderr[-2000:]
     rows = json.loads(out.read_text())['rows']
-    assert len(rows)==8 and all(row['survived']==row['faults']==1 for row in rows), rows
+    assert len(rows)==3 and all(row['survived']==row['faults']==1 for row in rows), rows

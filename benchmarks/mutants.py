@@ -82,7 +82,7 @@ def passes_properties(name, cell, source):
         at = next(i for i,part in enumerate(parts) if part.split('\n')[0].endswith(f'#{cell}'))
         parts[at] = f"{parts[at].splitlines()[0]}\n{source.replace('from synq_nb', 'from .')}\n"
         file.write_text(''.join(parts).replace('from ..', 'from .'))
-        tests = 'tests/test_properties.py', 'tests/test_models.py'
+        tests = ('tests/test_properties.py',)
         r = subprocess.run([sys.executable, '-m', 'pytest', '-q', '-x', '-p', 'no:cacheprovider', *tests], cwd=folder,
                            env=os.environ|{'PYTHONPATH': folder}, capture_output=True, timeout=900)
         return r.returncode==0

@@ -6,12 +6,12 @@ Docs: https://synq-nb.github.io/synq_nb/learner.html.md"""
 
 # %% auto #0
 __all__ = ['PAYS', 'LOSS_TERMS', 'DEFAULT_TERMS', 'SCHEDULES', 'NEARER', 'LOWER', 'BF16', 'SynqLearner', 'Interrupt',
-           'SeedEpochs', 'StopDivergence', 'Checkpoint', 'ObserveRanges', 'Compiled', 'synq_learner', 'check_fit',
-           'log_line', 'fit_learner', 'gate', 'undecided', 'choose_rounding', 'layer_io']
+           'SeedEpochs', 'StopDivergence', 'Checkpoint', 'ObserveRanges', 'Compiled', 'own_random', 'synq_learner',
+           'check_fit', 'log_line', 'fit_learner', 'gate', 'undecided', 'choose_rounding', 'layer_io']
 
 # %% ../nbs/09_learner.ipynb #7d258f0b
 import io, json, math, random, signal, threading, warnings
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from copy import deepcopy
 from functools import partial
 from importlib import import_module
@@ -22,7 +22,7 @@ from fastai.callback.schedule import Learner, ParamScheduler, SchedNo, combine_s
 from fastai.data.core import DataLoaders
 from fastai.learner import Recorder
 from fastai.optimizer import Adam
-from fastai.torch_core import default_device, no_random
+from fastai.torch_core import default_device, get_random_states, set_random_states
 from fastcore.basics import patch
 from fastcore.foundation import L
 from fastcore.meta import delegates
@@ -287,14 +287,22 @@ LOSS_TERMS = {'cam': CAMAlign, 'features': FeatureAlign, 'attention': AttentionA
 DEFAULT_TERMS = {'cam': 50., 'features': 50., 'ce': .1}
 _ADAM = partial(Adam, eps=1e-8)  # fastai's 1e-5 is larger than many gradients of a grid's step
 
+@contextmanager
+def own_random():
+    "Give Python, numpy and torch the random states back that they had before the block"
+    states = get_random_states()
+    try: yield
+    finally: set_random_states(**states)
+
 def _split(synth, tfms, bs, device):
     "Data loaders; the last eighth of the images is held out"
     n_valid = min(256, len(synth)//8)
     train,valid = synth.part(len(synth)-n_valid),synth.part(len(synth)-n_valid, None)
     train.split_idx,valid.split_idx = 0,1  # fastai asks the data set: random windows and blending are for training
     bs = min(bs, len(train))
-    dls = DataLoaders.from_dsets(train, valid, bs=bs, num_workers=0, after_batch=tfms, device=device)
-    with no_random(): dls.n_inp  # here fastai tries one item, which draws; else it would in the first epoch it runs
+    with own_random():
+        dls = DataLoaders.from_dsets(train, valid, bs=bs, num_workers=0, after_batch=tfms, device=device)
+        dls.n_inp  # here fastai tries one item, which draws; else it would in the first epoch it runs
     return dls
 
 # %% ../nbs/09_learner.ipynb #54d204a9
@@ -412,6 +420,7 @@ def start_over(self:SynqLearner,
     self.checkpoint.lowered += 1
     self.checkpoint.smoothed = None
 
+@own_random()
 def fit_learner(learn:SynqLearner, # from `synq_learner`
                 epochs:int, # passes over the synthetic images
                 lr:float, # largest learning rate; a fit that fails starts again with a quarter of it

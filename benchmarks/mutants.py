@@ -49,7 +49,8 @@ class Chapter:
     "The cells of a notebook, run one after the other"
     def __init__(self, name):
         cells = nb_test_cells(TOP/'nbs'/f'{name}.ipynb', skip_flags=['slow', 'cuda'])
-        self.cells = [(c.id, re.sub(r'^[!%].*', '', c.source, flags=re.M), 'export' in c.source[:30]) for c in cells]
+        def exported(source): return re.match(r'#\|\s*export', source) is not None
+        self.cells = [(c.id, re.sub(r'^[!%].*', '', c.source, flags=re.M), exported(c.source)) for c in cells]
         self.name,self.module = name,types.ModuleType('chapter')
         sys.modules['chapter'] = self.module
     def run(self, i, source=None):

@@ -186,25 +186,27 @@ class Checkpoint(Callback):
         torch.save(state, file := io.BytesIO())
         write_bytes(self.path, file.getvalue())
 
-    def load(self)->int: # finished epochs
-        "Continue from `path` if it exists; raises `ValueError` if its settings were others"
-        if not self.path or not self.path.exists(): return 0
-        try:
-            state = torch.load(self.path, map_location=self.dls.device, weights_only=True)
-            was,now = json.loads(state['key']),json.loads(json.dumps(self.key))
-        except Exception as e:
-            raise InputError(f"{self.path} cannot be continued from ({str(e).splitlines()[0]}): "
-                             "delete it to start over") from None
-        diff = [k for k in was|now if was.get(k)!=now.get(k)]
-        if diff: raise InputError(f"{self.path} was fine-tuned with other settings ({', '.join(diff)}): "
-                                  "choose another path, or delete it to start over")
-        self.model.load_state_dict(state['model'])
-        self.learn.create_opt()
-        self.opt.load_state_dict(state['opt'])
-        self.curve = self.learn.curve = state['curve']
-        self.lowered,(count,loss) = state.get('lowered', 0),state.get('mean', (0, 0.))
-        self.smoothed = count,torch.tensor(loss)
-        return state['epochs']
+# %% ../nbs/09_learner.ipynb #09a0f004
+@patch
+def load(self:Checkpoint)->int: # finished epochs
+    "Continue from `path` if it exists; raises `ValueError` if its settings were others"
+    if not self.path or not self.path.exists(): return 0
+    try:
+        state = torch.load(self.path, map_location=self.dls.device, weights_only=True)
+        was,now = json.loads(state['key']),json.loads(json.dumps(self.key))
+    except Exception as e:
+        raise InputError(f"{self.path} cannot be continued from ({str(e).splitlines()[0]}): "
+                         "delete it to start over") from None
+    diff = [k for k in was|now if was.get(k)!=now.get(k)]
+    if diff: raise InputError(f"{self.path} was fine-tuned with other settings ({', '.join(diff)}): "
+                              "choose another path, or delete it to start over")
+    self.model.load_state_dict(state['model'])
+    self.learn.create_opt()
+    self.opt.load_state_dict(state['opt'])
+    self.curve = self.learn.curve = state['curve']
+    self.lowered,(count,loss) = state.get('lowered', 0),state.get('mean', (0, 0.))
+    self.smoothed = count,torch.tensor(loss)
+    return state['epochs']
 
 # %% ../nbs/09_learner.ipynb #bd7b554f
 class ObserveRanges(Callback):

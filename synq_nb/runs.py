@@ -139,7 +139,8 @@ def _discard(self:Run):
 @patch
 def _continue(self:Run):
     _remove_leftovers(self.folder)
-    if self.record['finished']: (self.parts/'finetune.pt').unlink(missing_ok=True)
+    if self.record['finished']:  # a process may have been killed just after it had said so
+        for left in (self.parts/'finetune.pt', self.folder/'.lock'): left.unlink(missing_ok=True)
     return self
 
 # %% ../nbs/14_runs.ipynb #bfd6c6ca

@@ -2,6 +2,7 @@
 import json, subprocess, sys, warnings
 from pathlib import Path
 import pytest
+from synq_nb.all import *
 sys.path.append(str(Path(__file__).parent.parent/'benchmarks'))
 from trust import KINDS, damage_all, good_files
 
@@ -26,3 +27,13 @@ def test_killed_and_continued(tmp_path):
     assert r.returncode==0, r.stderr[-2000:]
     rows = json.loads(out.read_text())['rows']
     assert len(rows)==3 and all(row['survived']==row['faults']==1 for row in rows), rows
+
+def test_workers_of_the_loader_make_no_difference():
+    teacher = model_card('digits').load()
+    images = synthesize(teacher, 128, iters=4, progress=False)
+    def fitted(workers):
+        learn = synq_learner(teacher, images, 3, 3, bs=16)
+        for dl in learn.dls.loaders: dl.fake_l.num_workers = workers
+        fit_learner(learn, 2, 1e-3, progress=False)
+        return teacher_hash(learn.model)
+    assert fitted(1)==fitted(2)==fitted(0)

@@ -8,7 +8,7 @@ Docs: https://synq-nb.github.io/synq_nb/cli.html.md"""
 __all__ = ['main']
 
 # %% ../nbs/15_cli.ipynb #2937c72c
-import json, os, re, sys, warnings
+import ast, json, os, re, sys, warnings
 from pathlib import Path
 from typing import Annotated
 from fastcore.script import anno_parser
@@ -50,10 +50,10 @@ def _lines(path)->tuple:
     return path and tuple(Path(path).read_text(encoding='utf-8').splitlines())
 
 def _value(text):
-    "A value as in JSON, or a number such as .5, or plain words"
-    for read in (json.loads, float):
+    "A value as in JSON or Python, or a number such as .5, or plain words"
+    for read in (json.loads, float, ast.literal_eval):
         try: return read(text)
-        except ValueError: pass
+        except (ValueError, SyntaxError): pass
     return text
 
 def _pairs(texts:list)->dict:
@@ -157,7 +157,9 @@ def _quantize(model:Annotated[str, _REQUIRED], # zoo name, torchvision:, timm: o
     if batch is not None: changes |= _batches_of(batch, recipe, wbits, abits)
     run,teacher = _start(out, card, weights, wbits=wbits, abits=abits, recipe=recipe, seed=seed, **changes)
     if run.record['finished']: return
-    if processes()[0]: return run.quantize(teacher, progress=False, device=device)
+    if processes()[0]:  # the first process speaks for all
+        warnings.simplefilter('ignore')
+        return run.quantize(teacher, progress=False, device=device) and None
     _print_plan(run.plan(teacher, device))
     run.quantize(teacher, progress=_progress(), device=device)
     _summary(run)

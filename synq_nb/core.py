@@ -8,8 +8,8 @@ Docs: https://synq-nb.github.io/synq_nb/core.html.md"""
 __all__ = ['SynqError', 'InputError', 'StateError', 'TrainingError', 'FileError', 'NoFileError', 'hooked', 'as_map', 'capture',
            'logits_of', 'evaluating', 'in_batches', 'plain_copy', 'returns_logits', 'check_finite', 'infer_io',
            'NoFeatureMap', 'spatial_outputs', 'spatial_stages', 'blocks', 'autocast', 'machine', 'processes', 'join',
-           'gather', 'atomic', 'write_bytes', 'write_text', 'write_json', 'save_tensors', 'load_tensors', 'fingerprint',
-           'teacher_hash', 'stable_name', 'make_terms']
+           'gather', 'average', 'atomic', 'write_bytes', 'write_text', 'write_json', 'save_tensors', 'load_tensors',
+           'fingerprint', 'teacher_hash', 'stable_name', 'make_terms']
 
 # %% ../nbs/00_core.ipynb #74355264
 import atexit, copy, hashlib, json, os, platform, subprocess
@@ -271,15 +271,33 @@ def join()->tuple: # as `processes`
         del os.environ['WORLD_SIZE']  # with it, fastai would wait for the others in every fit
     return processes()
 
+
+# %% ../nbs/00_core.ipynb #00f30002
+@contextmanager
+def _together():
+    try: yield
+    except RuntimeError as e:
+        raise StateError("another process of this program has ended: the same command goes on from what is finished") from e
+
 def gather(obj # anything that can be pickled
           )->list: # one object of each process, in order
-    "Exchange an object between all processes; every one has to call it"
+    "Exchange an object between all processes; every one has to call it; raises `RuntimeError` if one has ended"
     import torch.distributed as dist
     _,n = processes()
     if n==1: return [obj]
     found = [None]*n
-    dist.all_gather_object(found, obj)
+    with _together(): dist.all_gather_object(found, obj)
     return found
+
+def average(t:torch.Tensor # of the same shape in every process
+           )->torch.Tensor: # the same in every process
+    "Mean of a tensor over all processes; every one has to call it; raises `RuntimeError` if one has ended"
+    import torch.distributed as dist
+    _,n = processes()
+    if n==1: return t
+    total = t.clone()
+    with _together(): dist.all_reduce(total)
+    return total/n
 
 # %% ../nbs/00_core.ipynb #e1724d97
 def _umask():
@@ -381,6 +399,8 @@ def make_terms(terms:dict, # name → weight, dictionary of arguments, or object
     made = {}
     for name,value in terms.items():
         plain = isinstance(value, (int, float, dict))
+        if not plain and not hasattr(value, 'weight'):
+            raise InputError(f"term {name!r}: {value!r}, expected a weight, a dictionary of arguments, or a term")
         if plain and name not in registry: raise InputError(f"term {name!r}: expected one of {', '.join(registry)}")
         make = registry.get(name)
         made[name] = make(**value) if isinstance(value, dict) else make(value) if plain else value

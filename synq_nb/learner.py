@@ -6,8 +6,8 @@ Docs: https://synq-nb.github.io/synq_nb/learner.html.md"""
 
 # %% auto #0
 __all__ = ['PAYS', 'LOSS_TERMS', 'DEFAULT_TERMS', 'SCHEDULES', 'NEARER', 'LOWER', 'BF16', 'SynqLearner', 'Interrupt',
-           'SeedEpochs', 'StopDivergence', 'Checkpoint', 'ObserveRanges', 'Compiled', 'own_random', 'synq_learner',
-           'check_fit', 'log_line', 'fit_learner', 'gate', 'undecided', 'choose_rounding', 'layer_io']
+           'SeedEpochs', 'StopDivergence', 'Checkpoint', 'ObserveRanges', 'Compiled', 'SharedBatch', 'own_random',
+           'synq_learner', 'check_fit', 'log_line', 'fit_learner', 'gate', 'undecided', 'choose_rounding', 'layer_io']
 
 # %% ../nbs/09_learner.ipynb #7d258f0b
 import io, json, math, random, signal, threading, warnings
@@ -17,6 +17,7 @@ from functools import partial
 from importlib import import_module
 from pathlib import Path
 import torch, torch.nn as nn
+from torch.nn.utils import parameters_to_vector, vector_to_parameters
 from fastai.callback.core import Callback, CancelFitException
 from fastai.callback.schedule import Learner, ParamScheduler, SchedNo, combine_scheds
 from fastai.data.core import DataLoaders
@@ -27,9 +28,10 @@ from fastcore.basics import patch
 from fastcore.foundation import L
 from fastcore.meta import delegates
 from fastprogress.fastprogress import progress_bar
-from .core import (InputError, TrainingError, autocast, evaluating, fingerprint, hooked, make_terms,
-                          plain_copy, returns_logits, stable_name, teacher_hash, write_bytes)
-from .quantize import QuantSpec, act_quantizers, calibrate, quantize, used_layers
+from .core import (InputError, StateError, TrainingError, autocast, average, evaluating, fingerprint, gather,
+                          hooked, make_terms, plain_copy, processes, returns_logits, stable_name, teacher_hash,
+                          write_bytes)
+from .quantize import METHODS, QuantSpec, act_quantizers, calibrate, quantize, used_layers
 from .lowpass import DEFAULT_CUTOFF, LowPass
 from .synthesize import RandomWindow, SyntheticDataset
 from .distill import (AlignTerm, AttentionAlign, FeatureAlign, FrozenBN, KLLoss, LossTerm, MixImages,
@@ -173,7 +175,7 @@ class Checkpoint(Callback):
         if not self.trained: return  # `learn.validate` ends an epoch too
         rows = [list(row) for row in self.recorder.values if len(row)]  # skipped epochs are empty
         self.learn.curve = self.curve + rows
-        if self.path: self.save()
+        if self.path and not processes()[0]: self.save()
 
     def save(self):
         "Write the file, whole or not at all"
@@ -215,6 +217,14 @@ class ObserveRanges(Callback):
     def _set(self, on):
         for q in act_quantizers(self.model): q.observing = on
     def before_train(self): self._set(self.epoch<self.epochs)
+    def after_batch(self):
+        following = [q for q in act_quantizers(self.model) if q.observing]
+        if not following or processes()[1]==1: return
+        mine = torch.stack([torch.stack((q.lo, -q.hi)) for q in following]).cpu()
+        for q,(lo,hi) in zip(following, torch.stack(gather(mine)).amin(0)):
+            q.lo.copy_(lo)
+            q.hi.copy_(-hi)
+            q.place(*METHODS[q.method].range(q))
     def after_train(self): self.release()
     def release(self): self._set(False)
 
@@ -284,6 +294,31 @@ def refuse(self:Compiled, why):
     self.let_go()
     warnings.warn(f"the networks are not compiled: {why}")
 
+# %% ../nbs/09_learner.ipynb #09f10004
+class SharedBatch(Callback):
+    "Each of several processes takes its share of a batch, and all of them the same step; does nothing in one alone"
+    order = Compiled.order-1
+    run_valid = False
+    def before_fit(self): self.rank,self.world = processes()
+    def before_batch(self):
+        if self.world==1: return
+        n = len(self.x)
+        if n<self.world: raise InputError(f"a batch of {n} images cannot be shared by {self.world} processes")
+        self.learn.xb,self.learn.yb = (tuple(t[self.rank::self.world] for t in b) for b in (self.xb, self.yb))
+        self.share = len(self.x)/n
+
+    def before_step(self):
+        if self.world==1: return
+        grads = [p.grad for p in self.model.parameters() if p.grad is not None]
+        vector_to_parameters(average(parameters_to_vector(grads)*self.share*self.world), grads)
+
+    def after_batch(self):
+        if self.world==1: return
+        mine = (t.detach().cpu() for t in (self.loss*self.share, self.pred, self.learn.teacher_logits))
+        losses,preds,answers,stops = zip(*gather((*mine, self.learn.interrupt.interrupted)))
+        self.learn.loss,self.learn.interrupt.interrupted = sum(losses),any(stops)
+        self.learn.pred,self.learn.teacher_logits = torch.cat(preds),torch.cat(answers)
+
 # %% ../nbs/09_learner.ipynb #998a9af9
 LOSS_TERMS = {'cam': CAMAlign, 'features': FeatureAlign, 'attention': AttentionAlign, 'ce': SoftLabels}
 DEFAULT_TERMS = {'cam': 50., 'features': 50., 'ce': .1}
@@ -350,7 +385,7 @@ def synq_learner(teacher:nn.Module, # float classifier; left untouched
                terms=stable_name(terms), mix=mix, promote=promote, observe=observe, T=T, kl=kl, bs=bs, seed=seed,
                amp=amp, compiled=compiled, cbs=stable_name(list(L(cbs))), learner=stable_name(kwargs))
     base = [TeacherCallback(teacher, amp), FrozenBN(), BF16(amp), Interrupt(), SeedEpochs(seed), StopDivergence(),
-            Checkpoint(path, key), Compiled(compiled)]
+            Checkpoint(path, key), SharedBatch(), Compiled(compiled)]
     more = ([Promote(promote, amp)] if promote else []) + ([ObserveRanges(observe)] if spec.rules.follow else [])
     cbs = [*base, *terms, *more, *L(cbs)]
     return SynqLearner(dls, student, loss_func=KLLoss(T, kl), metrics=agreement, cbs=cbs, **kwargs)
@@ -434,6 +469,8 @@ def fit_learner(learn:SynqLearner, # from `synq_learner`
     learn.checkpoint.key |= dict(epochs=epochs, lr=lr, schedule=schedule)
     rounded,before,learn.checkpoint.lowered = deepcopy(learn.model.state_dict()),learn.gap(),0
     done = learn.checkpoint.load()
+    if len(set(gather(done)))>1: raise StateError("the processes do not find the same finished epochs: put `path` on "
+                                                  "a disk that all of them share")
     if progress=='log': learn.logger = log_line
     while True:
         quiet = learn.no_bar() if progress is not True else nullcontext()

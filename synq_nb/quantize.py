@@ -131,7 +131,9 @@ class MinMax:
         q.seen += 1
         q.lo.mul_(β).add_((1-β)*x.amin().float())
         q.hi.mul_(β).add_((1-β)*x.amax().float())
-        correction = 1-β**q.seen
+        return self.range(q)
+    def range(self, q):
+        correction = 1-q.momentum**q.seen
         return range_qparams(q.lo/correction, q.hi/correction, q.bits)
 
 # %% ../nbs/03_quantize.ipynb #eaf26c6c
@@ -215,14 +217,22 @@ class ActQuantizer(_LearnedStep):
 # %% ../nbs/03_quantize.ipynb #c548e9ab
 @patch
 @torch.no_grad()
+def place(self:ActQuantizer,
+          scale:torch.Tensor, # scalar
+          zero:torch.Tensor # scalar, the zero_point
+         ):
+    "Use this grid"
+    self.start.copy_(scale)
+    self.growth.zero_()
+    self.zero_point.copy_(zero)
+
+@patch
+@torch.no_grad()
 def observe(self:ActQuantizer,
             x:torch.Tensor # values that the grid is to represent, (N, …)
            ):
     "Find the grid for `x`, as the method says"
-    scale,zero = METHODS[self.method].observe(self, x.detach().flatten())
-    self.start.copy_(scale)
-    self.growth.zero_()
-    self.zero_point.copy_(zero)
+    self.place(*METHODS[self.method].observe(self, x.detach().flatten()))
     self.grad_scale.fill_(1/math.sqrt(x[0].numel()*self.qmax))
     self.ready = True
 

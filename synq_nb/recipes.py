@@ -10,6 +10,8 @@ __all__ = ['RECIPES', 'DOUBTS', 'Recipe', 'choose_recipe', 'trained_statistics',
 
 # %% ../nbs/10_recipes.ipynb #a4e66e81
 import inspect, time, warnings
+from collections import ChainMap
+from numbers import Integral, Real
 from statistics import mean, stdev
 from dataclasses import dataclass, field
 from functools import partial
@@ -37,8 +39,19 @@ class Recipe:
     fit:dict = field(default_factory=dict) # of `fit_learner`
 
 # %% ../nbs/10_recipes.ipynb #1370828f
+_KINDS = {int: (Integral, 'a whole number'), float: (Real, 'a number'), bool: (bool, 'true or false')}
+
+def _check_kind(name, value):
+    "Raise `ValueError` for a value of another kind than the functions' signatures name"
+    known = ChainMap(*(inspect.signature(f).parameters for f in (fit_learner, synq_learner, synthesize)))
+    if name not in known or value is None: return
+    kind,words = _KINDS.get(known[name].annotation, (object, ''))
+    if not isinstance(value, kind) or kind in (Integral, Real) and isinstance(value, bool):
+        raise InputError(f"{name}={value!r}: expected {words}")
+
 def _route(recipe, name, value):
     "Put one setting into a recipe, in place"
+    _check_kind('lr' if name=='lr_synth' else name, value)
     if name in LOSS_TERMS: recipe.learner['terms'] = recipe.learner.get('terms', DEFAULT_TERMS) | {name: value}
     elif name in TERMS: recipe.images['reweigh'] = recipe.images.get('reweigh', {}) | {name: value}
     elif name=='lr_synth': recipe.images['lr'] = value
@@ -187,9 +200,9 @@ def zero_shot_quantize(model:nn.Module, # trained classifier; left untouched
     synth = synthesize(model, size=size, seed=seed, path=path and path/'synth.safetensors', progress=progress,
                        device=device, **chosen.images)
     made = time.perf_counter()
-    if processes()[0]: return  # the first process goes on alone
     learn = synq_learner(model, synth, spec, seed=seed, path=path and path/'finetune.pt', device=device, **learner)
     fit_learner(learn, progress=progress, **chosen.fit)
+    if processes()[0]: return  # the first process goes on alone
     learn.seconds = dict(synthesize=made-start, finetune=time.perf_counter()-made)
     learn.doubts = find_doubts(learn)
     for sentence in learn.doubts: warnings.warn(sentence)

@@ -162,6 +162,7 @@ def main(parts:str=PARTS, # what to do, names separated by spaces
          steps:int=2000, # of fine-tuning and of synthesis, for their drift
          runs:int=50, # in one process
          most:int=100, # mutants of each chapter
+         chapters:str=' '.join(CHAPTERS), # of which mutants are made
          seed:int=0, # of the damage and of the moments
          out:str=None # result file
         ):
@@ -177,7 +178,7 @@ def main(parts:str=PARTS, # what to do, names separated by spaces
         work = dict(files=lambda: damaged(n, seed, folder), kills=lambda: faults.kills(each, stages, signals),
                     crashes=lambda: faults.crashes(), full=lambda: faults.full(limits), two=lambda: faults.two(limits),
                     drift=lambda: drifts(steps), many=lambda: [many(runs)],
-                    mutants=lambda: (mutants(name, most, seed) for name in CHAPTERS))
+                    mutants=lambda: (mutants(name, most, seed) for name in chapters.split()))
         for part in parts.split():
             for row in work[part]():
                 which = {k: row.get(k) for k in ('part', 'kind', 'stage', 'signal', 'what', 'chapter')}

@@ -8,7 +8,7 @@ Docs: https://synq-nb.github.io/synq_nb/cli.html.md"""
 __all__ = ['main']
 
 # %% ../nbs/15_cli.ipynb #2937c72c
-import ast, json, os, re, sys, warnings
+import ast, json, os, re, signal, sys, warnings
 from pathlib import Path
 from typing import Annotated
 from fastcore.script import anno_parser
@@ -302,6 +302,7 @@ def _sentence(error):
 
 def _run(command, args):
     "Run one command; its exit status"
+    from synq_nb.core import processes
     pdb = args.pop('pdb')
     try:
         with warnings.catch_warnings():
@@ -310,6 +311,7 @@ def _run(command, args):
             warnings.showwarning = lambda message,*args: _say(message)
             return command(**args) or 0
     except KeyboardInterrupt:
+        if processes()[1]>1: signal.signal(signal.SIGINT, signal.SIG_IGN)  # the launcher passes it on as well
         print(file=sys.stderr)
         _say('stopped; finished work is kept, and the same command continues it')
         return 130

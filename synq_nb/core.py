@@ -277,7 +277,8 @@ def join()->tuple: # as `processes`
 def _together():
     try: yield
     except RuntimeError as e:
-        raise StateError("another process of this program has ended: the same command goes on from what is finished") from e
+        raise StateError("another process of this program has ended: the same command goes on from "
+                         "what is finished") from e
 
 def gather(obj # anything that can be pickled
           )->list: # one object of each process, in order
@@ -400,7 +401,8 @@ def make_terms(terms:dict, # name → weight, dictionary of arguments, or object
     for name,value in terms.items():
         plain = isinstance(value, (int, float, dict))
         if not plain and not hasattr(value, 'weight'):
-            raise InputError(f"term {name!r}: {value!r}, expected a weight, a dictionary of arguments, or a term")
+            raise InputError(f"term {name!r}: {value!r}, expected a weight, a dictionary of arguments, "
+                             "or a term")
         if plain and name not in registry: raise InputError(f"term {name!r}: expected one of {', '.join(registry)}")
         make = registry.get(name)
         made[name] = make(**value) if isinstance(value, dict) else make(value) if plain else value

@@ -79,15 +79,17 @@ class SynqLearner(Learner):
 class Interrupt(Callback):
     "Turn Ctrl-C into a clean stop after the batch; `interrupted` is then True"
     order = Recorder.order+10
-    interrupted = False
+    asked,interrupted = False,False
     old = None  # the handler before ours
     def before_fit(self):
-        self.interrupted = False
+        self.asked,self.interrupted = False,False
         usable = threading.current_thread() is threading.main_thread()
         if usable and signal.getsignal(signal.SIGINT) not in (signal.SIG_IGN, None):
             self.old = signal.signal(signal.SIGINT, self.stop)
     def stop(self, *args):
-        "Stop after this batch; a second Ctrl-C meets the old handler"
+        "Stop after this batch; a second Ctrl-C meets the old handler, in a program of one process"
+        self.asked = True
+        if processes()[1]>1: return  # until all have heard of it
         self.interrupted = True
         self.release()
     def after_batch(self):
@@ -315,7 +317,7 @@ class SharedBatch(Callback):
     def after_batch(self):
         if self.world==1: return
         mine = (t.detach().cpu() for t in (self.loss*self.share, self.pred, self.learn.teacher_logits))
-        losses,preds,answers,stops = zip(*gather((*mine, self.learn.interrupt.interrupted)))
+        losses,preds,answers,stops = zip(*gather((*mine, self.learn.interrupt.asked)))
         self.learn.loss,self.learn.interrupt.interrupted = sum(losses),any(stops)
         self.learn.pred,self.learn.teacher_logits = torch.cat(preds),torch.cat(answers)
 
@@ -469,8 +471,8 @@ def fit_learner(learn:SynqLearner, # from `synq_learner`
     learn.checkpoint.key |= dict(epochs=epochs, lr=lr, schedule=schedule)
     rounded,before,learn.checkpoint.lowered = deepcopy(learn.model.state_dict()),learn.gap(),0
     done = learn.checkpoint.load()
-    if len(set(gather(done)))>1: raise StateError("the processes do not find the same finished epochs: put `path` on "
-                                                  "a disk that all of them share")
+    if len(set(gather(done)))>1:
+        raise StateError("the processes do not find the same finished epochs: put `path` on a disk that all share")
     if progress=='log': learn.logger = log_line
     while True:
         quiet = learn.no_bar() if progress is not True else nullcontext()

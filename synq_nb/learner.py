@@ -298,7 +298,7 @@ def refuse(self:Compiled, why):
 
 # %% ../nbs/09_learner.ipynb #09f10004
 class SharedBatch(Callback):
-    "Each of several processes takes its share of a batch, and all of them the same step; does nothing in one alone"
+    "Each of several processes takes its share of a batch, and all of them take the same step"
     order = Compiled.order-1
     run_valid = False
     def before_fit(self): self.rank,self.world = processes()

@@ -429,7 +429,8 @@ def _facts(learn):
     kl,agreement = learn.gap()
     final = dict(train_loss=learn.curve[-1][0], valid_loss=kl, agreement=agreement, kept=learn.kept)
     return dict(final=final, doubts=getattr(learn, 'doubts', []), settings=settings, layers=_layer_rows(learn.model),
-                versions=versions, machine=machine(), device=str(learn.dls.device), threads=torch.get_num_threads())
+                versions=versions, machine=machine(), device=str(learn.dls.device), threads=torch.get_num_threads(),
+                processes=processes()[1])
 
 # %% ../nbs/14_runs.ipynb #dde23ba7
 _CSS = '''
@@ -542,7 +543,8 @@ def _layers(record):
 def _work(record):
     "Time, files, and how to do it again"
     yield from (H2('Time'), _table(('stage', 'seconds'), record['seconds'].items()))
-    yield P(f"On {record['device']}, {record['threads']} threads.")
+    several = f", {n} processes" if (n := record.get('processes', 1))>1 else ''
+    yield P(f"On {record['device']}, {record['threads']} threads{several}.")
     yield from (H2('Files'), _table(('file', 'bytes'), record.get('files', {}).items()))
     for name,why in record.get('missing', {}).items(): yield P(f'No {name}: {why}')
     yield from (H2('Again'), Pre(_command(record['options'])))
@@ -753,7 +755,8 @@ def measure(self:Run,
 # %% ../nbs/14_runs.ipynb #14e00002
 def _where(record):
     "Everything that may change the bytes and is no option"
-    return record.get('machine', {}) | record['versions'] | {k: record[k] for k in ('device', 'threads')}
+    how = dict(device=record['device'], threads=record['threads'], processes=record.get('processes', 1))
+    return record.get('machine', {}) | record['versions'] | how
 
 @patch
 def compare(self:Run,

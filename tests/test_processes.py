@@ -1,5 +1,5 @@
 "Several processes: the same images as one, the same student up to rounding, and nothing lost when one of them ends"
-import os, signal, subprocess, sys, time
+import json, os, signal, subprocess, sys, time
 from pathlib import Path
 import pytest, torch
 from safetensors.torch import load_file, save_file
@@ -29,6 +29,7 @@ def test_two_processes_make_what_one_makes(command, tmp_path):
     assert one==two
     one,two = (load_file(tmp_path/out/'model.safetensors') for out in ('one', 'two'))
     for name in one: assert torch.allclose(one[name], two[name], atol=1e-6), name
+    assert json.loads((tmp_path/'two/run.json').read_text())['processes']==2
     assert said.count('agreement with the teacher')==1  # the second process says nothing
     again = launch(*TWO, *command, 'two', *exact, cwd=tmp_path)
     assert again[0]==0 and 'finished already' in again[1]

@@ -382,10 +382,9 @@ def synq_learner(teacher:nn.Module, # float classifier; left untouched
     dls = _split(synth, tfms, bs, device)
     student = quantize(teacher, spec)
     calibrate(student, dls.train_ds.seen(tfms, 256).to(device))
-    images = fingerprint({'x': synth.x, 'y': synth.y})
-    key = dict(quantization=spec.asdict(), teacher=synth.meta['teacher'], images=images, cutoff=cutoff,
-               terms=stable_name(terms), mix=mix, promote=promote, observe=observe, T=T, kl=kl, bs=bs, seed=seed,
-               amp=amp, compiled=compiled, cbs=stable_name(list(L(cbs))), learner=stable_name(kwargs))
+    key = dict(quantization=spec.asdict(), teacher=synth.meta['teacher'], cutoff=cutoff, mix=mix, promote=promote,
+               images=fingerprint({'x': synth.x, 'y': synth.y}), terms=stable_name(terms), observe=observe, T=T, kl=kl,
+               bs=bs, seed=seed, amp=amp, compiled=compiled, cbs=stable_name(list(L(cbs))), learner=stable_name(kwargs))
     base = [TeacherCallback(teacher, amp), FrozenBN(), BF16(amp), Interrupt(), SeedEpochs(seed), StopDivergence(),
             Checkpoint(path, key), SharedBatch(), Compiled(compiled)]
     more = ([Promote(promote, amp)] if promote else []) + ([ObserveRanges(observe)] if spec.rules.follow else [])

@@ -3,7 +3,8 @@
     python benchmarks/imagenet.py --weights mobilenet_v2.safetensors --data val_1300
 
 The recipe is what 'auto' stands for. Students are converted to integers and kept as packed files in `folder`, which
-can be made on one machine (without `--data`) and counted on another: rows come from the packed files. `k` of `n` counts
+can be made on one machine (without `--data`) and counted on another: rows come from the packed files. `--n` and
+`--epochs` make it shorter, for a CPU. `k` of `n` counts
 the photographs after the first `first` by name, or the first ones with `--development`; `same` and `kl` compare with
 the teacher on them. Writes benchmarks/results/imagenet.json; finished files and rows are kept."""
 import json, os, time
@@ -18,15 +19,21 @@ from synq_nb.all import *
 def packed_at(folder, model, bits, seed, stage):
     return Path(folder)/f"{model.replace(':', '-')}-{bits}-{seed}-{stage}.packed"
 
+def recipe_of(spec, n, epochs):
+    "What 'auto' stands for, with fewer images and epochs if asked for"
+    recipe = choose_recipe('auto', spec)
+    if n: recipe = recipe.changed(n=n, batch_size=min(n, 128))
+    return recipe.changed(epochs=epochs) if epochs else recipe
+
 def images_of(teacher, size, seed, recipe, folder):
     "The images of one seed, made once"
     path = Path(folder)/f'{teacher_hash(teacher)[:8]}-{seed}.safetensors'
     return synthesize(teacher, size=size, seed=seed, path=path, progress='log', **recipe.images)
 
-def make(model, teacher, size, bits, seed, folder):
+def make(model, teacher, size, bits, seed, folder, n, epochs):
     "Pack a student twice: as it was rounded, and fine-tuned"
     spec = QuantSpec(int(bits[0]), int(bits[1]))
-    recipe = choose_recipe('auto', spec)
+    recipe = recipe_of(spec, n, epochs)
     images = images_of(teacher, size, seed, recipe, folder)
     learn,start = synq_learner(teacher, images, spec, seed=seed, **recipe.learner),time.perf_counter()
     pack(convert(learn.model, learn.seen(64)), packed_at(folder, model, bits, seed, 'rounded'), model)
@@ -34,6 +41,7 @@ def make(model, teacher, size, bits, seed, folder):
     pack(convert(learn.model, learn.seen(64)), packed_at(folder, model, bits, seed, 'student'), model)
     write_json(packed_at(folder, model, bits, seed, 'student').with_suffix('.json'),
                dict(s_finetune=time.perf_counter()-start, kept=learn.kept, gap=learn.gap(), made=machine(),
+                    n_images=len(images), epochs=recipe.fit['epochs'], restarts=learn.checkpoint.lowered,
                     images_hash=fingerprint({'x': images.x, 'y': images.y})[:16]))
 
 def count(file, card, teacher_logits, x, y):
@@ -49,6 +57,8 @@ def main(weights:str=None, # checkpoint of the teacher
          model:str='torchvision:mobilenet_v2', # as `synq quantize` takes it
          bits:str='88 48 44', # W and A bits; '': make the images alone
          seeds:str='0 1 2', # of images and fine-tuning
+        n:int=0, # images, 0: as many as 'auto' makes
+        epochs:int=0, # of fine-tuning, 0: as many as 'auto' takes
          first:int=300, # photographs, by name, that are kept for development
          development:bool=False, # count those
          only_count:bool=False, # what is there already
@@ -62,10 +72,10 @@ def main(weights:str=None, # checkpoint of the teacher
     Path(folder).mkdir(parents=True, exist_ok=True)
     card,teacher = model_card(model),load_model(model, weights)
     for seed in seeds.split():
-        if not bits: images_of(teacher, card.size, int(seed), choose_recipe('auto', QuantSpec(4, 4)), folder)
+        if not bits: images_of(teacher, card.size, int(seed), recipe_of(QuantSpec(4, 4), n, epochs), folder)
         for b in bits.split() if not only_count else ():
             if not packed_at(folder, model, b, seed, 'student').with_suffix('.json').exists():
-                make(model, teacher, card.size, b, int(seed), folder)
+                make(model, teacher, card.size, b, int(seed), folder, n, epochs)
     if not data: return
     files = load_images(data, card, 1000)
     x = stack(Subset(files, range(first) if development else range(first, len(files))))

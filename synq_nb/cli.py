@@ -100,14 +100,6 @@ def _where(device, threads):
         _refuse(f"--device {device}: {why}; expected cpu, or cuda or mps where there is one")
     return device
 
-def _batches_of(most, recipe, wbits, abits):
-    "Sizes of batches, none above `most`"
-    from synq_nb.quantize import QuantSpec
-    from synq_nb.recipes import choose_recipe
-    if most<8: _refuse(f"--batch {most}: expected at least 8 images")
-    chosen = choose_recipe(recipe, QuantSpec(wbits, abits))
-    return dict(at_once=min(most, chosen.images.get('batch_size', 256)), bs=min(most, chosen.learner.get('bs', 64)))
-
 def _summary(run):
     "What a finished run did, in a table and a few lines"
     import pandas as pd
@@ -124,7 +116,7 @@ def _quantize(model:Annotated[str, _REQUIRED], # zoo name, torchvision:, timm: o
               weights:Path=None, # local checkpoint (safetensors or plain tensors)
               wbits:int=4, # weight bits, 2-8 or 32
               abits:int=4, # activation bits, 2-8 or 32
-              recipe:str='auto', # fast, best, paper, paper_fast, or auto: best below four bits, else fast
+              recipe:str='auto', # fast, best, ptq, paper, paper_fast, no_batchnorm, or auto, which chooses
               size:str=None, # input pixels, 32 or 32,48 for height,width; default: what the model was trained with
               mean:str=None, # of each channel for pixels in 0-1, such as 0.5,0.5,0.5; default: the model's own
               std:str=None, # of each channel
@@ -154,7 +146,7 @@ def _quantize(model:Annotated[str, _REQUIRED], # zoo name, torchvision:, timm: o
     changes = dict(n=n, iters=iters, epochs=epochs, lr=lr, cutoff=cutoff, cam=cam, ce=ce, features=features)
     changes = {name: value for name,value in changes.items() if value is not None} | _pairs(set)
     if override: changes['overrides'] = _overrides(override)
-    if batch is not None: changes |= _batches_of(batch, recipe, wbits, abits)
+    if batch is not None: changes['at_once'] = batch
     run,teacher = _start(out, card, weights, wbits=wbits, abits=abits, recipe=recipe, seed=seed, **changes)
     if run.record['finished']: return
     if processes()[0]:  # the first process speaks for all

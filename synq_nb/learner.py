@@ -6,12 +6,13 @@ Docs: https://synq-nb.github.io/synq_nb/learner.html.md"""
 
 # %% auto #0
 __all__ = ['PAYS', 'LOSS_TERMS', 'DEFAULT_TERMS', 'SCHEDULES', 'NEARER', 'LOWER', 'BF16', 'SynqLearner', 'Interrupt',
-           'SeedEpochs', 'StopDivergence', 'Checkpoint', 'ObserveRanges', 'Compiled', 'SharedBatch', 'own_random',
-           'synq_learner', 'check_fit', 'log_line', 'fit_learner', 'gate', 'undecided', 'choose_rounding', 'layer_io']
+           'SeedEpochs', 'StopDivergence', 'Checkpoint', 'ObserveRanges', 'Compiled', 'SharedBatch', 'InParts',
+           'own_random', 'synq_learner', 'check_fit', 'log_line', 'fit_learner', 'gate', 'undecided', 'choose_rounding',
+           'layer_io']
 
 # %% ../nbs/09_learner.ipynb #7d258f0b
 import io, json, math, random, signal, threading, warnings
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from copy import deepcopy
 from functools import partial
 from importlib import import_module
@@ -19,18 +20,19 @@ from pathlib import Path
 import torch, torch.nn as nn
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 from fastai.callback.core import Callback, CancelFitException
+from fastai.callback.training import GradientAccumulation
 from fastai.callback.schedule import Learner, ParamScheduler, SchedNo, combine_scheds
 from fastai.data.core import DataLoaders
 from fastai.learner import Recorder
 from fastai.optimizer import Adam
-from fastai.torch_core import default_device, get_random_states, set_random_states
+from fastai.torch_core import default_device, find_bs, get_random_states, set_random_states
 from fastcore.basics import patch
 from fastcore.foundation import L
 from fastcore.meta import delegates
 from fastprogress.fastprogress import progress_bar
 from .core import (InputError, StateError, TrainingError, autocast, average, evaluating, fingerprint, gather,
-                          hooked, make_terms, plain_copy, processes, returns_logits, stable_name, teacher_hash,
-                          write_bytes)
+                          hooked, make_terms, out_of_memory, plain_copy, processes, returns_logits, stable_name,
+                          teacher_hash, write_bytes)
 from .quantize import METHODS, QuantSpec, act_quantizers, calibrate, quantize, used_layers
 from .lowpass import DEFAULT_CUTOFF, LowPass
 from .synthesize import RandomWindow, SyntheticDataset
@@ -321,6 +323,19 @@ class SharedBatch(Callback):
         self.learn.loss,self.learn.interrupt.interrupted = sum(losses),any(stops)
         self.learn.pred,self.learn.teacher_logits = torch.cat(preds),torch.cat(answers)
 
+# %% ../nbs/09_learner.ipynb #09f20002
+class InParts(GradientAccumulation):
+    "One step for as many batches as make up `bs` images"
+    parts = 1
+    def __init__(self, bs:int=64): # images of a step
+        super().__init__(bs)
+        self.whole = bs
+    def before_train(self):
+        self.count,self.parts = 0,min(max(1, self.whole//self.dl.bs), len(self.dl))
+        self.opt.zero_grad()
+    def before_batch(self): self.n_acc = self.parts*find_bs(self.yb)
+
+
 # %% ../nbs/09_learner.ipynb #998a9af9
 LOSS_TERMS = {'cam': CAMAlign, 'features': FeatureAlign, 'attention': AttentionAlign, 'ce': SoftLabels}
 DEFAULT_TERMS = {'cam': 50., 'features': 50., 'ce': .1}
@@ -333,12 +348,13 @@ def own_random():
     try: yield
     finally: set_random_states(**states)
 
-def _split(synth, tfms, bs, device):
+def _split(synth, tfms, bs, most, device):
     "Data loaders; the last eighth of the images is held out"
     n_valid = min(256, len(synth)//8)
     train,valid = synth.part(len(synth)-n_valid),synth.part(len(synth)-n_valid, None)
     train.split_idx,valid.split_idx = 0,1  # fastai asks the data set: random windows and blending are for training
     bs = min(bs, len(train))
+    if most: bs //= math.ceil(bs/most)
     with own_random():
         dls = DataLoaders.from_dsets(train, valid, bs=bs, num_workers=0, after_batch=tfms, device=device)
         dls.n_inp  # here fastai tries one item, which draws; else it would in the first epoch it runs
@@ -358,6 +374,7 @@ def synq_learner(teacher:nn.Module, # float classifier; left untouched
                  T:float=1., # temperature of the KL
                  kl:float=1., # weight of the KL
                  bs:int=64, # batch size
+                 at_once:int=None, # of these, in memory at the same time; None: all, and fewer if memory runs out
                  seed:int=0, # of batches and windows
                  path=None, # file that keeps finished epochs
                  amp:bool=None, # bfloat16: None decides by hardware
@@ -379,14 +396,14 @@ def synq_learner(teacher:nn.Module, # float classifier; left untouched
     blank = torch.zeros(2, *synth.meta['shape'], device=device)
     spec = spec.as_used(returns_logits(teacher, synth.meta['shape']), blank)
     tfms = [RandomWindow(h, w, flip)] + ([MixImages(mix)] if mix else []) + ([LowPass(cutoff)] if cutoff else [])
-    dls = _split(synth, tfms, bs, device)
+    dls = _split(synth, tfms, bs, at_once, device)
     student = quantize(teacher, spec)
     calibrate(student, dls.train_ds.seen(tfms, 256).to(device))
     key = dict(quantization=spec.asdict(), teacher=synth.meta['teacher'], cutoff=cutoff, mix=mix, promote=promote,
                images=fingerprint({'x': synth.x, 'y': synth.y}), terms=stable_name(terms), observe=observe, T=T, kl=kl,
                bs=bs, seed=seed, amp=amp, compiled=compiled, cbs=stable_name(list(L(cbs))), learner=stable_name(kwargs))
     base = [TeacherCallback(teacher, amp), FrozenBN(), BF16(amp), Interrupt(), SeedEpochs(seed), StopDivergence(),
-            Checkpoint(path, key), SharedBatch(), Compiled(compiled)]
+            Checkpoint(path, key), SharedBatch(), InParts(bs), Compiled(compiled)]
     more = ([Promote(promote, amp)] if promote else []) + ([ObserveRanges(observe)] if spec.rules.follow else [])
     cbs = [*base, *terms, *more, *L(cbs)]
     return SynqLearner(dls, student, loss_func=KLLoss(T, kl), metrics=agreement, cbs=cbs, **kwargs)
@@ -455,8 +472,18 @@ def start_over(self:SynqLearner,
     self.model.load_state_dict(rounded)
     self.create_opt()
     self.curve = self.checkpoint.curve = []
-    self.checkpoint.lowered += 1
     self.checkpoint.smoothed = None
+
+@patch
+def halve(self:SynqLearner):
+    "Half as many images at once, and as many for a step"
+    n = self.dls.train.bs
+    if n==1 or processes()[1]>1:
+        raise StateError(f"not enough memory for {n} image{'s'*(n>1)} at once: ask for fewer, choose a smaller size, "
+                         "or another device")
+    warnings.warn(f"not enough memory for {n} images at once: going on with {n//2}, and as many for a step")
+    self.pred = self.loss = self.loss_grad = None  # the graph of the batch that was too large
+    self.dls.loaders[0] = self.dls.train.new(bs=n//2)
 
 @own_random()
 def fit_learner(learn:SynqLearner, # from `synq_learner`
@@ -486,7 +513,15 @@ def fit_learner(learn:SynqLearner, # from `synq_learner`
             failed = str(e).splitlines()[-1].strip().split(' Start again')[0]
             warnings.warn(f"{failed} The fit starts again with lr={slower/4:g}")
             learn.start_over(rounded)
+            learn.checkpoint.lowered += 1
             done = 0
+        except RuntimeError as e:
+            if not out_of_memory(e): raise
+            done = None  # as long as this block runs, the error holds on to the memory
+        if done is None:
+            learn.halve()
+            learn.start_over(rounded)
+            done = learn.checkpoint.load()
 
 
 # %% ../nbs/09_learner.ipynb #09b00002
@@ -534,20 +569,25 @@ def choose_rounding(layer:nn.Module, # quantised, changed in place
     return loss.item()
 
 # %% ../nbs/09_learner.ipynb #09b00009
+class _Reached(Exception): "A layer has been caught; the rest of the forward is not needed"
+
 def layer_io(learn:SynqLearner, # from `synq_learner`
              name:str, # of a layer
              x:torch.Tensor # (N, C, H, W) images on the learner's device
             )->tuple: # inputs in the student, outputs in the teacher
     "What a layer is given, and what it should make of it"
     found = dict(x=[], y=[])
-    def note_in(name, layer, args): found['x'].append(args[0].detach())
-    def note_out(name, layer, args, out): found['y'].append(out.detach())
+    def note_in(name, layer, args): note('x', args[0])
+    def note_out(name, layer, args, out): note('y', out)
+    def note(what, value):
+        found[what].append(value.detach())
+        raise _Reached
     student,teacher = learn.model,learn.teacher.teacher.to(x.device)
     with evaluating(student, teacher), hooked({name: student.get_submodule(name)}, note_in, pre=True), \
          hooked({name: teacher.get_submodule(name)}, note_out):
         for b in x.split(64):
-            student(b)
-            teacher(b)
+            for model in (student, teacher):
+                with suppress(_Reached): model(b)
     return torch.cat(found['x']),torch.cat(found['y'])
 
 # %% ../nbs/09_learner.ipynb #09b00013
@@ -555,7 +595,7 @@ def _adaptive(learn, epochs, lr, done):
     x = learn.dls.train_ds.seen(learn.dls.after_batch.fs).to(learn.dls.device)
     layers = {name: learn.model.get_submodule(name) for name in used_layers(learn.model, x[:2])}
     rounded = [name for name,layer in layers.items() if hasattr(layer.weight_quantizer, 'bits')]
-    bs,seed,errors = learn.dls.train.bs,learn.seed_epochs.seed,[]
+    bs,seed,errors = learn.in_parts.whole,learn.seed_epochs.seed,[]
     for name in progress_bar(rounded, leave=False) if hasattr(learn, 'progress') else rounded:
         steps = epochs*math.ceil(len(x)/bs)
         errors.append(choose_rounding(layers[name], *layer_io(learn, name, x), steps, lr, bs, seed=seed))

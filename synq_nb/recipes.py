@@ -60,7 +60,7 @@ def _route(recipe, name, value):
     elif name in _arguments(synthesize): recipe.images[name] = value
     else: raise InputError(f"no setting is called {name!r}: expected an argument of synthesize, synq_learner, "
                            f"fit_learner, or the name of a term ({', '.join([*TERMS, *LOSS_TERMS])})")
-    if name=='amp': recipe.images[name] = value  # both stages compute
+    if name in ('amp', 'at_once'): recipe.images[name] = value  # both stages compute
 
 @patch
 def changed(self:Recipe,

@@ -9,11 +9,12 @@ __all__ = ['FORMATS', 'Run', 'run_options', 'kept_bytes', 'preflight', 'Format',
            'run_figures', 'report_html', 'measure_file', 'export_file']
 
 # %% ../nbs/14_runs.ipynb #d88690f1
-import base64, json, math, os, re, shlex, sys, time
+import base64, json, math, os, re, shlex, sys, time, warnings
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from inspect import signature
 from pathlib import Path
 import matplotlib.pyplot as plt, torch, torch.nn as nn
+from fastai.callback.core import Callback
 from fastai.torch_core import default_device
 from fastcore.basics import patch
 from fastcore.xml import (Body, Div, Figure, H1, H2, Head, Html, Img, Link, Main, Meta, P, Pre, Style, Table, Tbody,
@@ -30,10 +31,9 @@ from .quantize import (QuantSpec, calibrate, is_quantized, load_student, quant_s
 from .lowpass import LowPass, plot_spectra
 from .synthesize import (CANVASES, TERMS, SynthesisBatch, SynthesisJob, SyntheticDataset, balanced_labels,
                                 batchnorms, default_terms, synthesize)
-from .distill import KLLoss
 from .cam import cam_layer, model_maps, show_maps
 from .difficulty import difficulty, plot_difficulty
-from .learner import synq_learner
+from .learner import SCHEDULES, StopDivergence, own_random, synq_learner
 from .recipes import check_recipe, choose_recipe, trained_statistics, zero_shot_quantize
 from .integers import convert, load_packed, pack, packed_meta
 from .runtime import OnnxClassifier, export_onnx
@@ -187,6 +187,14 @@ def kept_bytes(model:nn.Module, # any module
 # %% ../nbs/14_runs.ipynb #14b00006
 def _value_of(f, given, name): return given.get(name, signature(f).parameters[name].default)
 
+class _Clock(Callback):
+    "Seconds of the last training batch"
+    order,run_valid = -100,False
+    def before_batch(self): self.start = time.perf_counter()
+    def after_step(self):
+        if self.x.is_cuda: torch.cuda.synchronize()
+        self.seconds = time.perf_counter()-self.start
+
 class _Trial:
     "A teacher and a student to try things with"
     def __init__(self, model, spec, size, device):
@@ -217,12 +225,28 @@ class _Trial:
             for term in terms.values(): held.enter_context(term.watch())
             return self.seconds(batch.step)
 
-    def fit_step(self, n):
+    def learner(self, spec, settings, n, cbs=()):
         x = self.images(n)
-        def step():
-            with torch.no_grad(): logits = self.teacher(x)
-            KLLoss()(self.student(x), None, logits).backward()
-        return self.seconds(step)
+        meta = dict(shape=self.shape, n_out=self.n_out, flip=False, teacher=teacher_hash(self.teacher), log=[])
+        images = SyntheticDataset(x, balanced_labels(n, self.n_out), meta)
+        return synq_learner(self.teacher, images, spec, device=self.device, compiled=False, cbs=cbs, **settings)
+
+    def fit_step(self, spec, settings, n):
+        "Seconds of the second training batch of `n` images"
+        learn = self.learner(spec, settings | dict(bs=n, at_once=None), 5*n//2, clock := _Clock())
+        learn.remove_cb(StopDivergence)
+        with learn.no_bar(), learn.no_logging(): learn.fit(1, 1e-6)
+        return clock.seconds
+
+    def rounding(self, spec, settings):
+        "Seconds of one step in every layer, and of catching what one image is in all of them"
+        learn,took = self.learner(spec, settings, 8),[]
+        for epochs in (1, 2):
+            start = time.perf_counter()
+            with learn.no_bar(): SCHEDULES['adaptive'](learn, epochs, 1e-2, 0)
+            took.append(time.perf_counter()-start)
+        step = took[1]-took[0]
+        return step,max(0, took[0]-step)/len(learn.dls.train_ds)
 
 # %% ../nbs/14_runs.ipynb #14b00008
 def _source_line(teacher):
@@ -284,11 +308,17 @@ def preflight(model:nn.Module, # trained classifier; left untouched
     trial = _Trial(model, spec, size, torch.device(device or default_device()))
     names = 'n', 'iters', 'batch_size', 'at_once'
     n,iters,batch,part = (_value_of(synthesize, chosen.images, name) for name in names)
-    bs,epochs = _value_of(synq_learner, learner, 'bs'),chosen.fit['epochs']
+    epochs,bs = chosen.fit['epochs'],min(_value_of(synq_learner, learner, 'bs'), part or n)
     some = max(8, 2**19//math.prod(trial.shape[1:]))
     made,fitted = min(batch, some),min(bs, some)
     forwards = 4/3 if part and part<batch else 1  # parts of a batch run again in the backward
-    times = forwards*trial.synthesis_step(chosen.images, made)*n*iters/made,trial.fit_step(fitted)*n*epochs/fitted
+    times = [forwards*trial.synthesis_step(chosen.images, made)*n*iters/made]
+    with warnings.catch_warnings(), own_random():
+        warnings.simplefilter('ignore')
+        if chosen.fit.get('schedule')=='adaptive':
+            step,caught = trial.rounding(spec, learner)
+            times.append(step*math.ceil(n/bs)*epochs+caught*n)
+        else: times.append(trial.fit_step(spec, learner, fitted)*n*epochs/fitted)
     return {'input': f"{'×'.join(map(str, trial.shape))}, {trial.n_out} classes",
             'images from': _source_line(trial.teacher),
             'layers': _layers_line(trial.student), 'map': _map_line(trial), 'files': _files_line(trial),

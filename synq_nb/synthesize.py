@@ -25,8 +25,8 @@ from fasttransform import ItemTransform
 from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 from torch.utils.checkpoint import checkpoint
 from .core import (InputError, StateError, as_map, autocast, blocks, check_finite, gather, hooked,
-                          infer_io, load_tensors, make_terms, plain_copy, processes, returns_logits,
-                          save_tensors, spatial_outputs, stable_name, teacher_hash)
+                          infer_io, load_tensors, make_terms, out_of_memory, plain_copy, processes,
+                          returns_logits, save_tensors, spatial_outputs, stable_name, teacher_hash)
 from .lowpass import frequency
 
 # %% ../nbs/05_synthesize.ipynb #a8e0a1e4
@@ -466,7 +466,7 @@ def within_memory(self:SynthesisBatch)->dict: # name of term → its value
     while values is None:
         try: values = self.gradients()
         except RuntimeError as e:
-            if 'memory' not in str(e): raise
+            if not out_of_memory(e): raise
         if values is None: self.halve(drawn)
     return values
 

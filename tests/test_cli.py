@@ -119,7 +119,7 @@ def test_rejected_options_leave_no_folder(weights, tmp_path, synq):
     out = tmp_path/'a'
     for more in ('--wbits 9', '--epochs -1', '--lr -1', '--n 4', '--iters 0', '--cutoff -1', '--cam -5', '--size 0',
                  '--size 9,x', '--mean 0.5,0.5', '--labels nowhere', '--set tau', '--set tua=0.1', '--set canvas=stone',
-                 '--set seed=1', '--set flip=true', '--set lr=high', '--device nowhere', '--threads 0', '--batch 2',
+                 '--set seed=1', '--set flip=true', '--set lr=high', '--device nowhere', '--threads 0', '--batch 0',
                  '--override fc', '--override nothing=8,8', '--override fc=9,9'):
         code,_,err = synq(*quantize_args(weights, out, *more.split()))
         assert code==2 and err.count('\n')==1 and not out.exists(), (more, err)
@@ -131,6 +131,7 @@ def test_where_and_how_much_at_once(weights, tmp_path, synq):
     record = Run.load(tmp_path/'run').record
     bits = {row['layer']: row['wbits'] for row in record['layers']}
     assert bits['body.3']==8 and bits['body.6']==32 and record['options']['changes']['at_once']==8
+    assert record['settings']['fine-tuning']['bs']==32 and '8 in fine-tuning' in out
 
 def test_a_fit_that_starts_again_says_so(weights, tmp_path, synq):
     code,_,err = synq(*tiny_args(weights, tmp_path/'run'), '--lr', 3)

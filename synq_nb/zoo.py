@@ -11,7 +11,7 @@ __all__ = ['PICTURES', 'CIFAR_CLASSES', 'ZOO', 'SOURCES', 'Accuracy', 'evaluate'
            'ModelCard', 'model_card', 'load_model', 'load_npz', 'ImageFiles', 'load_images']
 
 # %% ../nbs/02_zoo.ipynb #eac11f64
-import csv, importlib, os, sys
+import csv, importlib, io, os, sys
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
@@ -547,10 +547,40 @@ class ImageFiles(Dataset):
             with Image.open(self.files[i]) as im: x = pil_to_tensor(im.convert(mode))
             return self.card.normalise(self.card.fit(x)),self.labels[i]
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as e:
-            raise InputError(f"{self.files[i]}: {e}") from None
+            raise InputError(f"image {i}, {self.files[i]}: {e}") from None
+
+# %% ../nbs/02_zoo.ipynb #02f10002
+class _Encoded:
+    "Images of a saved table as files to open"
+    def __init__(self, rows, column):
+        from datasets import Image
+        self.rows,self.column = rows.cast_column(column, Image(decode=False)).select_columns(column),column
+    def __getitem__(self, i):
+        image = self.rows[i][self.column]
+        return io.BytesIO(image['bytes']) if image['bytes'] else image['path']
+
+def _saved_table(path, card):
+    "Images and class indices of what Hugging Face datasets saved"
+    try: from datasets import ClassLabel, Image, Value, load_from_disk
+    except ImportError: raise InputError(f"{path} was saved by datasets, which is not installed: pip install datasets")
+    try: rows = load_from_disk(str(path))
+    except Exception as e: raise InputError(f"{path}: cannot be read by datasets ({e})") from None
+    if isinstance(rows, dict):
+        name = next((name for name in ('test', 'validation') if name in rows), None)
+        if name is None: raise InputError(f"{path} holds {', '.join(rows)}: expected a part called test or validation")
+        rows = rows[name]
+    def columns(*kinds): return [name for name,f in rows.features.items() if isinstance(f, kinds)]
+    whole = [name for name in columns(Value) if 'int' in rows.features[name].dtype]
+    images,labels = columns(Image),columns(ClassLabel) or whole
+    if len(images)!=1 or len(labels)!=1:
+        raise InputError(f"{path}: expected one column of images and one of classes, found {rows.features}")
+    number,names = list(rows[labels[0]]),getattr(rows.features[labels[0]], 'names', ())
+    if names and set(names)<=set(card.labels or ()): number = [card.labels.index(names[i]) for i in number]
+    return _Encoded(rows, images[0]),number
+
 
 # %% ../nbs/02_zoo.ipynb #8b42a727
-def load_images(path=None, # .npz, image folder, or folder with the official CIFAR-10 batches; None downloads CIFAR-10
+def load_images(path=None, # .npz, folder of images, saved table, or official CIFAR-10 batches; None downloads CIFAR-10
                 card:ModelCard=None, # of the model they are for; default: the CIFAR-10 ResNets
                 n_out:int=None # classes of the model, default: the card's; larger labels are an error
                )->Dataset: # of normalised images (C,H,W) and class indices
@@ -568,13 +598,14 @@ def load_images(path=None, # .npz, image folder, or folder with the official CIF
         from torchvision.datasets import CIFAR10
         cifar = CIFAR10(official.parent, train=False)
         x,y = cifar.data.transpose(0,3,1,2),np.array(cifar.targets)
+    elif any((path/name).is_file() for name in ('state.json', 'dataset_dict.json')): x,y = _saved_table(path, card)
     elif path.is_dir(): x,y = _labelled_files(path, card, n_out)
     else: x,y = load_npz(path)
     if not len(y): raise InputError(f"{path}: no images")
     if min(y)<0 or (n_out and max(y)>=n_out):
         known = f"the model has classes 0 to {n_out-1}" if n_out else "expected 0 or more"
         raise InputError(f"{path}: labels run from {min(y)} to {max(y)}, {known}")
-    if isinstance(x, list): return ImageFiles(x, y, card)
+    if not isinstance(x, np.ndarray): return ImageFiles(x, y, card)
     try: x = card.normalise(card.fit(torch.from_numpy(x)))
     except ValueError as e: raise InputError(f"{path}: {e}") from None
     return TensorDataset(x, torch.from_numpy(y).long())

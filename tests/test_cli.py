@@ -1,11 +1,11 @@
 "What a notebook cannot show: real processes, real Ctrl-C, other people's models and files"
-import json, os, signal, subprocess, sys, time
+import json, os, shutil, signal, subprocess, sys, time
 import numpy as np, pytest, torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from synq_nb.cli import main
 from synq_nb.runs import Run
-from synq_nb.zoo import CifarResNet, DigitsNet, digits_teacher, model_card
+from synq_nb.zoo import CifarResNet, DigitsNet, digits_teacher, load_images, model_card
 
 SYNQ = [sys.executable, '-c', 'import sys; from synq_nb.cli import main; sys.exit(main())']
 ENV = dict(os.environ, OMP_NUM_THREADS='1')
@@ -203,6 +203,33 @@ def test_the_whole_road(name, images, monkeypatch, synq):
     for command in ('eval run --data t.npz', 'eval run/packed.safetensors --data t.npz', 'export run'):
         code,_,err = synq(*command.split())
         assert code==2 and '--model own_net:Net' in err, err
+
+def test_tables_of_hugging_face(images, monkeypatch):
+    "What `datasets` saved: with parts or without, classes by name or by number; and what is no such table"
+    from datasets import ClassLabel, Dataset, DatasetDict, Features, Image as Picture, Value
+    files = [str(f) for f in sorted((images/'photos').rglob('*.jpg'))]
+    card = model_card('resnet20_cifar10').changed(resize=32)
+    def saved(kind, labels, column='img', part=None):
+        rows = Dataset.from_dict({column: files, 'what': labels}, Features({column: Picture(), 'what': kind}))
+        shutil.rmtree(images/'hf', ignore_errors=True)
+        (DatasetDict({part: rows}) if part else rows).save_to_disk(images/'hf')
+        return images/'hf'
+    expected = load_images(images/'photos', card, 10)
+    numbers = [y for _,y in expected]
+    for kind,labels,part in ((Value('int64'), numbers, None), (ClassLabel(names=list('abcdefghij')), numbers, 'test'),
+                             (ClassLabel(names=['cat', 'ship', 'dog']), numbers, 'validation')):
+        found = load_images(saved(kind, labels, part=part), card, 10)
+        wanted = [3, 8, 5] if 'dog' in getattr(kind, 'names', ()) else range(10)
+        assert [y for _,y in found]==[wanted[i] for i in numbers]
+        assert all(torch.equal(x, other) for (x,_),(other,_) in zip(found, expected))
+    for kind,labels,part,says in ((Value('string'), list(map(str, numbers)), None, 'one of classes'),
+                                  (Value('int64'), numbers, 'train', 'called test'),
+                                  (Value('int64'), [-1]*12, None, 'labels run from -1')):
+        with pytest.raises(ValueError, match=says): load_images(saved(kind, labels, part=part), card, 10)
+    (images/'hf/state.json').write_text('{')
+    with pytest.raises(ValueError, match='cannot be read'): load_images(images/'hf', card, 10)
+    monkeypatch.setitem(sys.modules, 'datasets', None)
+    with pytest.raises(ValueError, match='pip install datasets'): load_images(images/'hf', card, 10)
 
 def test_images_of_another_size_are_refused(weights, tmp_path, images, synq):
     assert synq(*tiny_args(weights, tmp_path/'run'))[0]==0

@@ -63,8 +63,9 @@ def main(weights:Path=None, # checkpoint of the teacher
         if find_spec('openvino'):
             images = load_images(count, model_card(model), 1000)
             counts['model.onnx in OpenVINO'] = openvino_count(run/'model.onnx', images)
-        typed = [shlex.join(['synq', *words, '--weights', weights.name, '--out', 'RUN']), 'synq eval RUN --data FOLDER']
+        typed = [shlex.join(['synq', *words, '--weights', weights.name, '--out', 'RUN']),
+                 'synq eval RUN --data PHOTOGRAPHS']
         keep = 'final', 'doubts', 'seconds', 'files', 'missing', 'versions', 'machine', 'threads'
-        rows.append(key | dict(commands=typed, accuracy=counts, use='report') | {k: record[k] for k in keep})
+        rows.append(key | dict(commands=typed, accuracy=counts, use='report') | {k: record.get(k) for k in keep})
         write_json(out, dict(rows=rows))
         print(model, w, a, counts, flush=True)

@@ -1,11 +1,14 @@
 """Where the images come from, with and without SynQ's ideas, over seeds.
 
     python benchmarks/sources.py
+    python benchmarks/sources.py --weights resnet20.safetensors --data test_8983.npz --sources "spectrum generator" \
+        --out results/sources_resnet20.json
 
-The ResNet-8 and the test patches of the embedded example; needs no files. Every source makes the same number of images
-in the same number of steps, at the default rate; Gaussian noise, labelled by the teacher, is what a source should beat.
-`ideas` are the filter, the maps and the labels of easy samples; feature alignment stays, as in the recipe `fast`, whose
-fine-tuning this is. Writes benchmarks/results/sources.json; finished rows are kept."""
+The ResNet-8 and the test patches of the embedded example, which need no files, or a network and images of one's own.
+Every source makes the same number of images in the same number of steps, at the default rate; Gaussian noise, labelled
+by the teacher, is what a source should beat. `ideas` are the filter, the maps and the labels of easy samples; feature
+alignment stays, as in the recipe `fast`, whose fine-tuning this is. Writes benchmarks/results/sources.json; finished
+rows are kept."""
 import json, time
 from pathlib import Path
 import torch
@@ -17,10 +20,11 @@ WITHOUT = dict(cutoff=None, cam=0, ce=0)
 
 def noise(teacher, n, seed):
     "White noise in the place of synthetic images"
-    x = torch.randn(n, 1, 40, 40, generator=torch.Generator().manual_seed(seed))
+    shape,n_out = infer_io(teacher, 32)
+    x = torch.randn(n, shape[0], 40, 40, generator=torch.Generator().manual_seed(seed))
     y = in_batches(teacher, middle_window(x, 32)).argmax(1)
-    return SyntheticDataset(x.half(), y, dict(shape=(1, 32, 32), n_out=16, flip=True, teacher=teacher_hash(teacher),
-                                              log=[]))
+    meta = dict(shape=shape, n_out=n_out, flip=True, teacher=teacher_hash(teacher), log=[])
+    return SyntheticDataset(x.half(), y, meta)
 
 def fine_tuned(teacher, test, images, bits, seed, ideas):
     "What a student of these images gets right"
@@ -35,16 +39,22 @@ def main(bits:str='33 22', # W and A bits
          seeds:str='0 1 2', # of images and fine-tuning
          n:int=1024, # images
          iters:int=60, # steps of synthesis
+         sources:str='noise '+' '.join(CANVASES), # of images
+         model:str='resnet20_cifar10', # of the weights
+         weights:str=None, # checkpoint; None: the embedded example
+         data:str=None, # .npz of labelled images for it
          out:str=None # result file
         ):
     "Measure each source"
     torch.set_num_threads(1)
     out = Path(out or RESULTS/'sources.json')
     rows = json.loads(out.read_text())['rows'] if out.exists() else []
-    teacher,test = patches_teacher(),patches_data()[1]
-    whole = dict(teacher_k=evaluate(teacher, test).k, teacher=teacher_hash(teacher), versions=VERSIONS, **machine())
+    if weights: teacher,test = load_model(model, weights),load_images(data)
+    else: model,teacher,test = 'patches',patches_teacher(),patches_data()[1]
+    whole = dict(model=model, teacher_k=evaluate(teacher, test).k, teacher=teacher_hash(teacher), versions=VERSIONS,
+                 **machine())
     for seed in map(int, seeds.split()):
-        for source in ('noise', *CANVASES):
+        for source in sources.split():
             start = time.perf_counter()
             about = dict(source=source, seed=seed, n_images=n, iters=iters)
             cases = [about | dict(wbits=int(w), abits=int(a), ideas=ideas) for w,a in bits.split() for ideas in (0, 1)]

@@ -8,7 +8,7 @@ Docs: https://synq-nb.github.io/synq_nb/learner.html.md"""
 __all__ = ['PAYS', 'LOSS_TERMS', 'DEFAULT_TERMS', 'SCHEDULES', 'NEARER', 'LOWER', 'BF16', 'SynqLearner', 'Interrupt',
            'SeedEpochs', 'StopDivergence', 'Checkpoint', 'ObserveRanges', 'Compiled', 'SharedBatch', 'InParts',
            'own_random', 'synq_learner', 'check_fit', 'log_line', 'fit_learner', 'gate', 'undecided', 'choose_rounding',
-           'layer_io']
+           'layer_io', 'Refresh']
 
 # %% ../nbs/09_learner.ipynb #7d258f0b
 import io, json, math, random, signal, threading, warnings
@@ -603,3 +603,18 @@ def _adaptive(learn, epochs, lr, done):
     learn.curve = [(sum(errors)/len(errors), *learn.gap())]
 
 SCHEDULES['adaptive'] = _adaptive
+
+# %% ../nbs/09_learner.ipynb #09f20010
+class Refresh(Callback):
+    "Other images in each epoch after the first (after GDFQ, ECCV 2020)"
+    order = SeedEpochs.order-1
+    first = None  # images of the first epoch
+    def __init__(self, make): self.make = make # epoch, from 1 → `SyntheticDataset` with at least as many images
+    def before_train(self):
+        ds = self.dls.train_ds
+        if self.first is None: self.first = ds.part(len(ds))
+        with own_random(): new = self.make(self.epoch) if self.epoch else self.first
+        if new.meta['teacher']!=ds.meta['teacher'] or len(new)<len(ds):
+            raise InputError(f"epoch {self.epoch}: expected {len(ds)} images of the same teacher, got {len(new)}")
+        ds.x,ds.y = new.x[:len(ds)],new.y[:len(ds)]
+

@@ -6,8 +6,9 @@ Docs: https://synq-nb.github.io/synq_nb/integers.html.md"""
 
 # %% auto #0
 __all__ = ['Integers', 'weight_integers', 'culprits', 'float_graph', 'deploy_plan', 'fold_bn', 'to_integers', 'check_fold',
-           'add_grids', 'shift_of', 'accumulator_step', 'integer_bias', 'check_integers', 'IntAct', 'Rescale',
-           'integer_math', 'IntegerModel', 'convert', 'pack_bits', 'unpack_bits', 'pack', 'packed_meta', 'load_packed']
+           'grid_before', 'functions_behind', 'OutQuantizer', 'add_grids', 'shift_of', 'accumulator_step',
+           'integer_bias', 'check_integers', 'IntAct', 'Rescale', 'integer_math', 'IntegerModel', 'convert',
+           'pack_bits', 'unpack_bits', 'pack', 'packed_meta', 'load_packed']
 
 # %% ../nbs/11_integers.ipynb #f20415e8
 import copy, json, math
@@ -18,8 +19,8 @@ from fastcore.basics import store_attr
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 from .core import InputError, StateError, fingerprint, hooked, load_tensors, logits_of, save_tensors
-from .quantize import (QRELUS, ActQuantizer, QuantSpec, WeightQuantizer, dequantize, int_range, quantizable,
-                              quantize, to_quant)
+from .quantize import (QRELUS, ActQuantizer, QuantSpec, WeightQuantizer, dequantize, fake_quantize, int_range,
+                              quantizable, quantize, range_qparams, to_quant)
 
 # %% ../nbs/11_integers.ipynb #12079eae
 class Integers(nn.Module):
@@ -85,34 +86,49 @@ def _owner(node): return list((node.meta.get('nn_module_stack') or {'': ('',)}).
 def _follower(node): return next(iter(node.users)) if len(node.users)==1 else None
 def _rounds(module): return isinstance(getattr(module, 'act_quantizer', None), ActQuantizer)
 
-def _neighbours(name, graph, modules, calls):
+class _Graph:
+    "The operations of a student without its grids, and the modules they belong to"
+    def __init__(self, student, x):
+        self.nodes = list(float_graph(dequantize(student).eval(), x).nodes)
+        self.calls = Counter(_owner(n) for n in self.nodes if n.op=='call_function')
+        self.modules = dict(student.named_modules())
+    def alone(self, node):
+        "The module of a node, if it has no other"
+        return self.modules[_owner(node)] if node is not None and self.calls[_owner(node)]==1 else None
+    def behind(self, name):
+        "What a layer reads, its BatchNorm or None, and the operation behind both"
+        node = next(n for n in self.nodes if _owner(n)==name)
+        after = _follower(node)
+        if isinstance(self.alone(after), _BatchNorm): return node.args[0],_owner(after),_follower(after)
+        return node.args[0],None,after
+
+def _neighbours(name, graph):
     "The row of `deploy_plan` for one layer"
-    row = dict(bn=None, relu=None, source=None, sink=None)
-    def alone(node): return modules[_owner(node)] if node is not None and calls[_owner(node)]==1 else None
+    row,modules = dict(bn=None, relu=None, source=None, sink=None),graph.modules
     if _rounds(modules[name]): row['source'] = f'{name}.act_quantizer'
-    if calls[name]!=1: return row
-    node = next(n for n in graph if _owner(n)==name)
-    before,after = _owner(node.args[0]),_follower(node)
+    if graph.calls[name]!=1: return row
+    before,row['bn'],after = graph.behind(name)
+    before = _owner(before)
     if not row['source'] and type(modules[before]) in QRELUS.values() and _rounds(modules[before]):
         row['source'] = f'{before}.act_quantizer'
-    if isinstance(alone(after), _BatchNorm): row['bn'],after = _owner(after),_follower(after)
     if after is not None and after.target in _RELUS:
-        if type(alone(after)) in (*QRELUS, *QRELUS.values()): row['relu'] = _owner(after)
+        if type(graph.alone(after)) in (*QRELUS, *QRELUS.values()): row['relu'] = _owner(after)
         after = _follower(after)
     if row['relu'] and _rounds(modules[row['relu']]): row['sink'] = f"{row['relu']}.act_quantizer"
     elif after is not None and after.op=='output': row['sink'] = ''
-    elif _rounds(alone(after)): row['sink'] = f'{_owner(after)}.act_quantizer'
+    elif _rounds(graph.alone(after)): row['sink'] = f'{_owner(after)}.act_quantizer'
     return row
+
 
 # %% ../nbs/11_integers.ipynb #f8395ea8
 def deploy_plan(student:nn.Module, # from `quantize`
-                x:torch.Tensor # (N, C, H, W)
+                x:torch.Tensor, # (N, C, H, W)
+                graph=None # of the student, if it has been traced
                )->dict: # layer → dict(bn, relu, source, sink), module names or None
     "What surrounds each quantised layer; `sink` is '' where the output stays float by design (logits)"
-    graph = list(float_graph(dequantize(student).eval(), x).nodes)
-    calls = Counter(_owner(n) for n in graph if n.op=='call_function')
-    modules = dict(student.named_modules())
-    return {name: _neighbours(name, graph, modules, calls) for name in quantizable(student)}
+    graph = graph or _Graph(student, x)
+    return {name: _neighbours(name, graph) for name in quantizable(student)}
+
 
 # %% ../nbs/11_integers.ipynb #2d028342
 def fold_bn(layer:nn.Module, # quantised layer in eval mode
@@ -156,19 +172,66 @@ def check_fold(student:nn.Module, # calibrated, on the CPU
     if not error<1e-6: raise StateError(f"folding BatchNorm changed the logits by {error:.1e} of their range: "
                                         "please report this model")
 
+# %% ../nbs/11_integers.ipynb #11f10002
+@torch.no_grad()
+def grid_before(f, # function of a tensor, applied to what is on the grid
+                x:torch.Tensor, # (N,) values of an output
+                bits:int, # 2 to 8
+                n:int=16 # places tried for each end of the range
+               )->tuple: # scale and zero_point, scalars
+    "Grid with the least squared error behind `f`, among ranges with either end drawn in"
+    x = x[::max(1, len(x)//20_000)][None]
+    lo,hi,due,best = x.amin().view(1, 1),x.amax().view(1, 1),f(x),math.inf
+    for a in torch.logspace(-1.5, 0, n):
+        for b in torch.linspace(.3, 1, n):
+            s,z = range_qparams(lo*a, hi*b, bits)
+            error = (f(fake_quantize(x, s, z, *int_range(bits)))-due).square().mean().item()
+            if error<best: best,grid = error,(s.view(()),z.view(()))
+    return grid
+
+
+# %% ../nbs/11_integers.ipynb #11f10007
+_POINTWISE = [getattr(torch.ops.aten, n+end).default for end in ('', '_') for n in (
+    'leaky_relu', 'elu', 'celu', 'selu', 'silu', 'mish', 'gelu', 'hardswish', 'hardsigmoid', 'sigmoid', 'tanh')]
+
+def functions_behind(student:nn.Module, # from `quantize`
+                     x:torch.Tensor, # (N, C, H, W)
+                     graph=None # of the student, if it has been traced
+                    )->dict: # layer → function of a tensor
+    "The functions other than ReLU that follow a layer, or its BatchNorm, and treat each value by itself"
+    graph,found = graph or _Graph(student, x),{}
+    for name in quantizable(student):
+        if graph.calls[name]!=1: continue
+        *_,after = graph.behind(name)
+        if after is None or after.target not in _POINTWISE: continue
+        f = getattr(torch.ops.aten, after.target.overloadpacket.__name__.rstrip('_')).default
+        found[name] = lambda x, f=f, after=after: f(x, *after.args[1:], **after.kwargs)
+    return found
+
+
 # %% ../nbs/11_integers.ipynb #126b3a2a
+class OutQuantizer(ActQuantizer):
+    "A grid for an output, whose error counts behind the function `then` that follows"
+    then = None
+    def observe(self, x):
+        super().observe(x)
+        if self.then: self.place(*grid_before(self.then, x.detach().flatten(), self.bits))
+
 def add_grids(model:nn.Module, # copy of the student
               plan:dict, # from `deploy_plan`
-              bits:int # 2 to 8
+              bits:int, # 2 to 8
+              then:dict=None # layer → function behind its output, where there is one
              )->list: # the new quantisers, not yet calibrated
     "Give every layer that reads integers and has no sink a grid for its output, behind its ReLU where that is a module"
     grids = []
     for name,row in plan.items():
         if row['sink'] is not None or not row['source']: continue
-        grids.append(ActQuantizer(bits, 'mse'))
+        grids.append(OutQuantizer(bits, 'mse'))
         if row['relu']: to_quant(model.get_submodule(row['relu']), act=grids[-1])
         else: model.get_submodule(name).out_quantizer = grids[-1]
+        grids[-1].then = (then or {}).get(name)
     return grids
+
 
 # %% ../nbs/11_integers.ipynb #6db765c3
 def shift_of(weight:Integers # of a layer
@@ -280,10 +343,11 @@ def convert(student:nn.Module, # calibrated, from `quantize`; left untouched
     if not hasattr(student, 'quantization'):
         raise InputError(f"{type(student).__name__} is not quantised: call `quantize` and `calibrate` first")
     net,x = copy.deepcopy(student).cpu().float().eval().requires_grad_(False),x.cpu()
-    plan = deploy_plan(net, x)
+    graph = _Graph(net, x)
+    plan,then = deploy_plan(net, x, graph),functions_behind(net, x, graph)
     check_fold(net, plan, x[:4])
     to_integers(net, plan)
-    grids = add_grids(net, plan, out_bits) if out_bits else []
+    grids = add_grids(net, plan, out_bits, then) if out_bits else []
     for grid in grids: grid.observing = True
     net(x)
     for grid in grids: grid.observing = False

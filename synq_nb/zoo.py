@@ -562,7 +562,8 @@ class _Encoded:
 def _saved_table(path, card):
     "Images and class indices of what Hugging Face datasets saved"
     try: from datasets import ClassLabel, Image, Value, load_from_disk
-    except ImportError: raise InputError(f"{path} was saved by datasets, which is not installed: pip install datasets")
+    except ImportError:
+        raise InputError(f"{path} was saved by datasets, which is not installed: pip install datasets") from None
     try: rows = load_from_disk(str(path))
     except Exception as e: raise InputError(f"{path}: cannot be read by datasets ({e})") from None
     if isinstance(rows, dict):

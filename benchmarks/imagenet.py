@@ -4,9 +4,8 @@
 
 The recipe is what 'auto' stands for. Students are converted to integers and kept as packed files in `folder`, which
 can be made on one machine (without `--data`) and counted on another: rows come from the packed files. `--n` and
-`--epochs` make it shorter, for a CPU. `k` of `n` counts
-the photographs after the first `first` by name, or the first ones with `--development`; `same` and `kl` compare with
-the teacher on them. Writes benchmarks/results/imagenet.json; finished files and rows are kept."""
+`--epochs` make it shorter, for a CPU. `k` of `n` counts the photographs after the first `first` by name, or the first
+ones with `--development`; `same` and `kl` compare with the teacher on them. Writes benchmarks/results/imagenet.json; finished files and rows are kept."""
 import json, os, time
 from pathlib import Path
 import torch

@@ -182,12 +182,13 @@ def grid_before(f, # function of a tensor, applied to what is on the grid
     "Grid with the least squared error behind `f`, among ranges with either end drawn in"
     x = x[::max(1, len(x)//20_000)][None]
     lo,hi,due,best = x.amin().view(1, 1),x.amax().view(1, 1),f(x),math.inf
+    grid = range_qparams(lo, hi, bits)
     for a in torch.logspace(-1.5, 0, n):
         for b in torch.linspace(.3, 1, n):
             s,z = range_qparams(lo*a, hi*b, bits)
             error = (f(fake_quantize(x, s, z, *int_range(bits)))-due).square().mean().item()
-            if error<best: best,grid = error,(s.view(()),z.view(()))
-    return grid
+            if error<best: best,grid = error,(s, z)
+    return tuple(t.view(()) for t in grid)
 
 
 # %% ../nbs/11_integers.ipynb #11f10007
@@ -350,7 +351,7 @@ def convert(student:nn.Module, # calibrated, from `quantize`; left untouched
     grids = add_grids(net, plan, out_bits, then) if out_bits else []
     for grid in grids: grid.observing = True
     net(x)
-    for grid in grids: grid.observing = False
+    for grid in grids: grid.observing,grid.then = False,None
     check_integers(net, _use_integers(net, plan))
     return IntegerModel(net, student.quantization, plan, tuple(x.shape[1:]), out_bits).eval()
 

@@ -5,7 +5,8 @@
 The recipe is what 'auto' stands for. Students are converted to integers and kept as packed files in `folder`, which
 can be made on one machine (without `--data`) and counted on another: rows come from the packed files. `--n` and
 `--epochs` make it shorter, for a CPU. `k` of `n` counts the photographs after the first `first` by name, or the first
-ones with `--development`; `same` and `kl` compare with the teacher on them. Writes benchmarks/results/imagenet.json; finished files and rows are kept."""
+ones with `--development`; `same` and `kl` compare with the teacher on them. Writes benchmarks/results/imagenet.json;
+finished files and rows are kept."""
 import json, os, time
 from pathlib import Path
 import torch
@@ -56,8 +57,8 @@ def main(weights:str=None, # checkpoint of the teacher
          model:str='torchvision:mobilenet_v2', # as `synq quantize` takes it
          bits:str='88 48 44', # W and A bits; '': make the images alone
          seeds:str='0 1 2', # of images and fine-tuning
-        n:int=0, # images, 0: as many as 'auto' makes
-        epochs:int=0, # of fine-tuning, 0: as many as 'auto' takes
+         n:int=0, # images, 0: as many as 'auto' makes
+         epochs:int=0, # of fine-tuning, 0: as many as 'auto' takes
          first:int=300, # photographs, by name, that are kept for development
          development:bool=False, # count those
          only_count:bool=False, # what is there already

@@ -485,6 +485,8 @@ def halve(self:SynqLearner):
     self.pred = self.loss = self.loss_grad = None  # the graph of the batch that was too large
     self.dls.loaders[0] = self.dls.train.new(bs=n//2)
 
+
+# %% ../nbs/09_learner.ipynb #09f20014
 @own_random()
 def fit_learner(learn:SynqLearner, # from `synq_learner`
                 epochs:int, # passes over the synthetic images

@@ -187,14 +187,6 @@ def kept_bytes(model:nn.Module, # any module
 # %% ../nbs/14_runs.ipynb #14b00006
 def _value_of(f, given, name): return given.get(name, signature(f).parameters[name].default)
 
-class _Clock(Callback):
-    "Seconds of the last training batch"
-    order,run_valid = -100,False
-    def before_batch(self): self.start = time.perf_counter()
-    def after_step(self):
-        if self.x.is_cuda: torch.cuda.synchronize()
-        self.seconds = time.perf_counter()-self.start
-
 class _Trial:
     "A teacher and a student to try things with"
     def __init__(self, model, spec, size, device):
@@ -225,28 +217,41 @@ class _Trial:
             for term in terms.values(): held.enter_context(term.watch())
             return self.seconds(batch.step)
 
-    def learner(self, spec, settings, n, cbs=()):
-        x = self.images(n)
-        meta = dict(shape=self.shape, n_out=self.n_out, flip=False, teacher=teacher_hash(self.teacher), log=[])
-        images = SyntheticDataset(x, balanced_labels(n, self.n_out), meta)
-        return synq_learner(self.teacher, images, spec, device=self.device, compiled=False, cbs=cbs, **settings)
 
-    def fit_step(self, spec, settings, n):
-        "Seconds of the second training batch of `n` images"
-        learn = self.learner(spec, settings | dict(bs=n, at_once=None), 5*n//2, clock := _Clock())
-        for cb in (StopDivergence, SharedBatch): learn.remove_cb(cb)  # noise proves nothing; this process is alone
-        with learn.no_bar(), learn.no_logging(): learn.fit(1, 1e-6)
-        return clock.seconds
+# %% ../nbs/14_runs.ipynb #14f10002
+class _Clock(Callback):
+    "Seconds of the last training batch"
+    order,run_valid = -100,False
+    def before_batch(self): self.start = time.perf_counter()
+    def after_step(self):
+        if self.x.is_cuda: torch.cuda.synchronize()
+        self.seconds = time.perf_counter()-self.start
 
-    def rounding(self, spec, settings):
-        "Seconds of one step in every layer, and of catching what one image is in all of them"
-        learn,took = self.learner(spec, settings, 8),[]
-        for epochs in (1, 2):
-            start = time.perf_counter()
-            with learn.no_bar(): SCHEDULES['adaptive'](learn, epochs, 1e-2, 0)
-            took.append(time.perf_counter()-start)
-        step = took[1]-took[0]
-        return step,max(0, took[0]-step)/len(learn.dls.train_ds)
+@patch
+def learner(self:_Trial, spec, settings, n, cbs=()):
+    x = self.images(n)
+    meta = dict(shape=self.shape, n_out=self.n_out, flip=False, teacher=teacher_hash(self.teacher), log=[])
+    images = SyntheticDataset(x, balanced_labels(n, self.n_out), meta)
+    return synq_learner(self.teacher, images, spec, device=self.device, compiled=False, cbs=cbs, **settings)
+
+@patch
+def fit_step(self:_Trial, spec, settings, n):
+    "Seconds of the second training batch of `n` images"
+    learn = self.learner(spec, settings | dict(bs=n, at_once=None), max(8, 5*n//2), clock := _Clock())
+    for cb in (StopDivergence, SharedBatch): learn.remove_cb(cb)  # noise proves nothing; this process is alone
+    with learn.no_bar(), learn.no_logging(): learn.fit(1, 1e-6)
+    return clock.seconds
+
+@patch
+def rounding(self:_Trial, spec, settings):
+    "Seconds of one step in every layer, and of catching what one image is in all of them"
+    learn,took = self.learner(spec, settings, 8),[]
+    for epochs in (1, 2):
+        start = time.perf_counter()
+        with learn.no_bar(): SCHEDULES['adaptive'](learn, epochs, 1e-2, 0)
+        took.append(time.perf_counter()-start)
+    step = took[1]-took[0]
+    return step,max(0, took[0]-step)/len(learn.dls.train_ds)
 
 # %% ../nbs/14_runs.ipynb #14b00008
 def _source_line(teacher):

@@ -396,8 +396,7 @@ def synq_learner(teacher:nn.Module, # float classifier; left untouched
     blank = torch.zeros(2, *synth.meta['shape'], device=device)
     spec = spec.as_used(returns_logits(teacher, synth.meta['shape']), blank)
     tfms = [RandomWindow(h, w, flip)] + ([MixImages(mix)] if mix else []) + ([LowPass(cutoff)] if cutoff else [])
-    dls = _split(synth, tfms, bs, at_once, device)
-    student = quantize(teacher, spec)
+    dls,student = _split(synth, tfms, bs, at_once, device),quantize(teacher, spec)
     calibrate(student, dls.train_ds.seen(tfms, 256).to(device))
     key = dict(quantization=spec.asdict(), teacher=synth.meta['teacher'], cutoff=cutoff, mix=mix, promote=promote,
                images=fingerprint({'x': synth.x, 'y': synth.y}), terms=stable_name(terms), observe=observe, T=T, kl=kl,

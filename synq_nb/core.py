@@ -274,6 +274,7 @@ def join()->tuple: # as `processes`
     if int(os.environ.get('WORLD_SIZE', 1))>1 and dist.is_available() and not dist.is_initialized():
         rank,gpus = int(os.environ.get('LOCAL_RANK', 0)),torch.cuda.device_count()
         if gpus: torch.cuda.set_device(rank%gpus)
+        from torch.distributed.nn import functional  # keeps the group for ever if there is one when it is defined
         dist.init_process_group('gloo')
         atexit.register(dist.destroy_process_group)  # else its threads may abort the end of the program
         del os.environ['WORLD_SIZE']  # with it, fastai would wait for the others in every fit

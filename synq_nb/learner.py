@@ -360,6 +360,16 @@ def _split(synth, tfms, bs, most, device):
         dls.n_inp  # here fastai tries one item, which draws; else it would in the first epoch it runs
     return dls
 
+def _find_ranges(student, x):
+    "Calibrate with `x`, or with as many of its images as fit into memory"
+    while True:
+        try: return calibrate(student, x)
+        except RuntimeError as e:
+            if not out_of_memory(e) or len(x)<16: raise
+        warnings.warn(f"not enough memory for {len(x)} images at once: ranges are found with {len(x)//2}")
+        x = x[:len(x)//2]
+
+
 # %% ../nbs/09_learner.ipynb #54d204a9
 @delegates(QuantSpec, keep=True)
 def synq_learner(teacher:nn.Module, # float classifier; left untouched
@@ -397,7 +407,7 @@ def synq_learner(teacher:nn.Module, # float classifier; left untouched
     spec = spec.as_used(returns_logits(teacher, synth.meta['shape']), blank)
     tfms = [RandomWindow(h, w, flip)] + ([MixImages(mix)] if mix else []) + ([LowPass(cutoff)] if cutoff else [])
     dls,student = _split(synth, tfms, bs, at_once, device),quantize(teacher, spec)
-    calibrate(student, dls.train_ds.seen(tfms, 256).to(device))
+    _find_ranges(student, dls.train_ds.seen(tfms, 256).to(device))
     key = dict(quantization=spec.asdict(), teacher=synth.meta['teacher'], cutoff=cutoff, mix=mix, promote=promote,
                images=fingerprint({'x': synth.x, 'y': synth.y}), terms=stable_name(terms), observe=observe, T=T, kl=kl,
                bs=bs, seed=seed, amp=amp, compiled=compiled, cbs=stable_name(list(L(cbs))), learner=stable_name(kwargs))

@@ -15,7 +15,7 @@ from synq_nb.all import *
 from synq_nb.core import machine as here
 from synq_nb.quantize import NARROWEST, PACE
 from synq_nb.recipes import _SGD
-from trials import TRIALS, Average, DropRounding, renormalise, staged, with_leaves
+from trials import TRIALS, Average, DropRounding, equalise, renormalise, staged, with_leaves
 
 RESULTS = Path(__file__).parent/'results'
 VERSIONS = {m.__name__: m.__version__ for m in (torch, torchvision, fastai)} | {'python': sys.version.split()[0]}
@@ -96,6 +96,7 @@ def make_row(spec, weights, cache):
     start = time.perf_counter()
     if 'stages' in on: fit = staged(learn, teacher, images, on['stages'], seed, learner, fit)
     if 'renorm' in on: renormalise(learn)
+    if 'equalise' in on: equalise(learn)
     if 'drop' in on: learn.add_cb(DropRounding(on['drop']))
     if 'average' in on: learn.add_cb(Average(on['average']))
     try: fit_learner(learn, progress=False, **fit)

@@ -6,8 +6,9 @@
 An environment of its own, because it asks for other versions of some libraries. All images are of one number, and both
 tools train for the same number of steps; what else there is to choose is each tool's own default, but for the Hessians
 by which its GPTQ weighs layers and images, which are left out: they took it nine minutes a run on one core. Its 8-bit
-activations have steps that are powers of two, as its default hardware asks for. Photographs are an upper bound. Writes
-benchmarks/results/mct.json; finished rows are kept."""
+activations have steps that are powers of two, as its default hardware asks for. It rounds all layers to the bits that
+are asked for, while our default keeps the first and the last at eight; 'synq_nb, all layers' does as it does.
+Photographs are an upper bound. Writes benchmarks/results/mct.json; finished rows are kept."""
 import importlib.metadata
 from fastcore.script import call_parse
 import model_compression_toolkit as mct
@@ -62,13 +63,19 @@ def by_gptq(teacher, data, x, wbits, epochs, seed):
     fit = mct.gptq.pytorch_gradient_post_training_quantization
     return fit(teacher, batches, gptq_config=config, **core_config(wbits))[0]
 
-def by_us(teacher, data, x, wbits, epochs, seed):
-    recipe = choose_recipe('fast').changed(epochs=round(epochs*8/7))  # an eighth of the images is held out
+def by_us(teacher, data, x, wbits, epochs, seed, **changes):
+    # an eighth of the images is held out
+    recipe = choose_recipe('fast').changed(epochs=round(epochs*8/7), **changes)
     learn = synq_learner(teacher, data, wbits, 8, seed=seed, **recipe.learner)
     fit_learner(learn, progress=False, **recipe.fit)
     return learn.model
 
-WAYS = {'toolkit, rounded': by_rounding, 'toolkit, GPTQ': by_gptq, 'synq_nb': by_us}
+def by_us_everywhere(teacher, data, x, wbits, epochs, seed):
+    first,*_,last = quantizable(teacher)
+    return by_us(teacher, data, x, wbits, epochs, seed, overrides={name: (wbits, 8) for name in (first, last)})
+
+WAYS = {'toolkit, rounded': by_rounding, 'toolkit, GPTQ': by_gptq, 'synq_nb': by_us,
+        'synq_nb, all layers': by_us_everywhere}
 
 @call_parse
 def main(weights:str=None, # checkpoint of the teacher
@@ -91,6 +98,7 @@ def main(weights:str=None, # checkpoint of the teacher
     for seed in map(int, seeds.split()):
         for source,(images,x,s_images) in sources(teacher, n, seed, real, cache).items():
             for wbits,(way,make) in ((int(w), item) for w in bits.split() for item in WAYS.items()):
+                if wbits==8 and make is by_us_everywhere: continue  # the same as by default
                 about = dict(model=model, data=Path(data).name, images=source, way=way, wbits=wbits, abits=8, seed=seed,
                              n_images=n, epochs=epochs)
                 if any(about.items()<=row.items() for row in rows): continue

@@ -5,14 +5,16 @@ A specification names them in its `changes`:
 - `stages`: bits that are fine-tuned first, for half of the epochs, as the start of the final ones (ParetoQ, 2025);
 - `leaves`: dead-leaves pictures in the training set, beside the synthetic images (Baradad et al., NeurIPS 2021);
 - `renorm`: True: BatchNorm statistics of the rounded student, from synthetic images, instead of the teacher's;
-- `average`: decay of a moving average of the student, which is kept in the end."""
+- `average`: decay of a moving average of the student, which is kept in the end;
+- `equalise`: True: each channel between the two convolutions of a block is first scaled to the same range, and the
+  weights behind it inversely, so that one grid fits all (Nagel et al., ICCV 2019); training may change the scales."""
 import math
 import torch
 from fastai.callback.core import Callback
 from synq_nb.all import *
 from synq_nb.quantize import ActQuantizer
 
-TRIALS = 'drop', 'stages', 'leaves', 'renorm', 'average'
+TRIALS = 'drop', 'stages', 'leaves', 'renorm', 'average', 'equalise'
 
 class DropRounding(Callback):
     "Let each value of each activation pass unrounded with probability `p` in training"
@@ -74,6 +76,19 @@ def renormalise(learn):
     with torch.no_grad(): learn.model(x)
     for h in hooks: h.remove()
     calibrate(learn.model, x)
+
+def equalise(learn):
+    "Start with channels of the same range, by the statistics of BatchNorm, between the convolutions of a block"
+    net = dequantize(learn.model)
+    with torch.no_grad():
+        for block in (m for m in net.modules() if hasattr(m, 'conv2')):
+            bn = block.bn1
+            top = (bn.bias+3*bn.weight.abs()).clamp(min=1e-3)
+            top /= top.log().mean().exp()
+            for p in (bn.weight, bn.bias): p /= top
+            block.conv2.weight *= top[:,None,None]
+    learn.model = quantize(net, learn.model.quantization)
+    calibrate(learn.model, learn.seen(256))
 
 def staged(learn, teacher, images, stage, seed, learner, fit):
     "Replace the student of `learn` by one that starts from weights fine-tuned at the bits of `stage`"

@@ -64,6 +64,7 @@ class SynqLearner(Learner):
     "A fastai `Learner` whose callbacks let go of what they hold, however a fit ends"
     curve = ()  # (training loss, held-out loss, agreement) of each finished epoch
     kept = None  # 'fine-tuned' or 'rounded', once `fit_learner` has ended
+    rounded = None  # state before a fit that has not ended, and its `gap`
     def fit(self, *args, **kwargs):
         try: return super().fit(*args, **kwargs)
         finally:
@@ -455,6 +456,11 @@ def gap(self:SynqLearner)->tuple: # KL in nats, agreement 0–1
     "How far the student is from the teacher on the held-out synthetic images"
     return teacher_gap(self.model, self.teacher.teacher, self.dls.valid_ds.seen(self.dls.after_batch.fs))
 
+def _guesses(same, n, n_out):
+    "Whether an agreement on `n` images is that of chance between `n_out` classes, or little more"
+    chance = 1/n_out
+    return same+2*(same*(1-same)/n)**.5+4/n < max(.05, chance+min(chance, .1))
+
 @patch
 def keep_better(self:SynqLearner,
                 rounded:dict, # state dict before the fit
@@ -468,7 +474,7 @@ def keep_better(self:SynqLearner,
     self.kept = 'fine-tuned' if after[0]<NEARER*before[0] else 'rounded'
     if self.kept=='rounded': self.model.load_state_dict(rounded)
     right,n = max(after[1], before[1]),len(self.dls.valid_ds)
-    if right+2*(right*(1-right)/n)**.5+4/n<max(.05, 2/self.dls.train_ds.meta['n_out']):
+    if _guesses(right, n, self.dls.train_ds.meta['n_out']):
         raise TrainingError(f"the student only guesses: it agrees with the teacher on {right:.0%} of {n} held-out "
                             "images. More bits, more epochs or a higher `lr` may help")
 
@@ -506,7 +512,9 @@ def fit_learner(learn:SynqLearner, # from `synq_learner`
     "Fit, continuing after finished epochs; the rounded model stays unless beaten; Ctrl-C: `KeyboardInterrupt`"
     check_fit(epochs, lr, schedule, learn.model.quantization)
     learn.checkpoint.key |= dict(epochs=epochs, lr=lr, schedule=schedule)
-    rounded,before,learn.checkpoint.lowered = deepcopy(learn.model.state_dict()),learn.gap(),0
+    if learn.rounded: learn.start_over(learn.rounded[0])  # this learner was interrupted
+    else: learn.rounded = deepcopy(learn.model.state_dict()),learn.gap()
+    (rounded,before),learn.checkpoint.lowered,learn.interrupt.interrupted = learn.rounded,0,False
     done = learn.checkpoint.load()
     if len(set(gather(done)))>1:
         raise StateError("the processes do not find the same finished epochs: put `path` on a disk that all share")
@@ -518,7 +526,9 @@ def fit_learner(learn:SynqLearner, # from `synq_learner`
             with quiet, nullcontext() if progress else learn.no_logging():
                 if done<epochs: SCHEDULES[schedule](learn, epochs, slower, done)
             if learn.interrupt.interrupted: raise KeyboardInterrupt
-            return learn.keep_better(rounded, before)
+            learn.keep_better(rounded, before)
+            learn.rounded = None
+            return
         except FloatingPointError as e:
             if learn.checkpoint.lowered==LOWER: raise
             failed = str(e).splitlines()[-1].strip().split(' Start again')[0]

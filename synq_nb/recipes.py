@@ -29,7 +29,9 @@ from .distill import teacher_gap
 from .learner import DEFAULT_TERMS, LOSS_TERMS, SynqLearner, check_fit, fit_learner, synq_learner
 
 # %% ../nbs/10_recipes.ipynb #b43037ae
-def _arguments(f): return set(inspect.signature(f).parameters)-{'kwargs'}
+_CALLER = {'kwargs', 'teacher', 'synth', 'learn', 'dls', 'model', 'wbits', 'abits', 'size', 'seed', 'path', 'progress',
+           'device', 'loss_func', 'metrics'}  # arguments that are no settings
+def _arguments(f): return set(inspect.signature(f).parameters)-_CALLER
 
 @dataclass
 class Recipe:

@@ -161,8 +161,8 @@ def run_options(card:ModelCard, # of the model
         raise InputError(f"{', '.join(own)}: this comes from the model's card or from the caller, not from the recipe")
     try:
         changes = json.loads(json.dumps(changes))
-        plan,spec = choose_recipe(recipe, QuantSpec(wbits, abits), teacher).changed(**changes),QuantSpec(wbits, abits)
-        check_recipe(plan, spec, teacher)
+        plan = choose_recipe(recipe, QuantSpec(wbits, abits), teacher).changed(**changes)
+        check_recipe(plan, QuantSpec.take(wbits, abits, dict(plan.learner)), teacher)
     except (TypeError, AttributeError) as e: raise InputError(f"settings {changes}: {e}") from None
     (channels,*_),_ = infer_io(teacher, card.size)
     if channels!=len(card.mean):
@@ -285,8 +285,8 @@ def _free_bytes(device):
     if 'SC_AVPHYS_PAGES' in getattr(os, 'sysconf_names', {}):
         return os.sysconf('SC_AVPHYS_PAGES')*os.sysconf('SC_PAGE_SIZE')
 
-def _memory_line(trial, n, batch, bs):
-    stages = (trial.teacher, batch),(trial.student, bs)
+def _memory_line(trial, n, batch, bs, doubled):
+    stages = (trial.teacher, batch),(trial.student, bs*(1+doubled))
     stage = max(kept_bytes(model, trial.x)/2*size for model,size in stages)
     weights = 6*4*sum(p.numel() for p in trial.teacher.parameters())
     need,free = stage+weights+n*2*math.prod(trial.shape)*1.25**2,_free_bytes(trial.device)
@@ -329,7 +329,7 @@ def preflight(model:nn.Module, # trained classifier; left untouched
             'layers': _layers_line(trial.student), 'map': _map_line(trial), 'files': _files_line(trial),
             'work': f'{n} images, {iters} steps for each batch; {epochs} passes over them',
             'time': f'about {_time(times[0])} + {_time(times[1])} on {trial.device.type}',
-            'memory': _memory_line(trial, n, min(batch, part or batch), bs)}
+            'memory': _memory_line(trial, n, min(batch, part or batch), bs, bool(learner.get('promote')))}
 
 # %% ../nbs/14_runs.ipynb #fc61dca9
 _SETTINGS = tuple(ModelCard('', None).settings())
@@ -814,7 +814,8 @@ def again(self:Run,
          )->Run: # the repetition
     "Do a finished run once more, with as many threads"
     if not self.record['finished']: raise InputError(f"{self.folder} is not finished, so there is nothing to repeat")
-    run,teacher,threads = Run.open(folder, self.options),self.teacher(model, weights),torch.get_num_threads()
+    teacher,threads = self.teacher(model, weights),torch.get_num_threads()
+    run = Run.open(folder, self.options)
     torch.set_num_threads(self.record['threads'])
     try:
         if not run.record['finished']: run.quantize(teacher, progress, self.record['device'])

@@ -160,7 +160,8 @@ def export_onnx(model:nn.Module, # from `convert`, or a float model
                )->Path: # `path`, written once onnx.checker has passed it and ONNX Runtime agrees with `model` on `x`
     "Export to ONNX with QuantizeLinear/DequantizeLinear; raises `ValueError` for what cannot be exported"
     import onnx
-    net,path = model.net if isinstance(model, IntegerModel) else model,Path(path)
+    model,x,path = copy.deepcopy(model).cpu(),x.cpu(),Path(path)
+    net = model.net if isinstance(model, IntegerModel) else model
     if net is model and any(is_quantized(m) for m in model.modules()):
         raise InputError("this student still has float weights: call `convert` first")
     if len(x)<2: raise InputError(f"{len(x)} images: expected at least 2 to trace with")
@@ -246,7 +247,6 @@ def float_layers(path # .onnx
         while source is not None and source.op_type in ('ReorderInput', 'Transpose'): source = made.get(source.input[0])
         return source is not None and source.op_type=='DequantizeLinear'
     def why(node):
-        if 'bn' in node.name: return 'a BatchNorm that follows no convolution'
         if not rounded(node, 0): return 'its input is not rounded'
         return 'its output is not rounded' if rounded(node, 1) else 'its weight is float'
     rows = [(node.name, node.op_type, why(node)) for node in nodes if node.op_type in FLOAT_OPS]
@@ -281,7 +281,7 @@ def deploy_report(path, # .onnx of a converted model
     ops = [optimized_ops(f) for f in files.values()]
     def count(names): return [', '.join(f'{n} {op}' for op,n in o.items() if op in names) or 'none' for o in ops]
     rows = [('file, bytes', *(Path(f).stat().st_size for f in files.values()))]
-    for b in batches:
+    for b in sorted({min(b, len(x)) for b in batches}):
         times = latency(files, x[:b], threads=threads).values()
         rows.append((f'latency, batch {b}, ms', *(round(t, 3) for t in times)))
     rows = [(what, was, now, round(now/was, 2)) for what,was,now in rows]

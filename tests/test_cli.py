@@ -224,7 +224,8 @@ def test_tables_of_hugging_face(images, monkeypatch):
         assert all(torch.equal(x, other) for (x,_),(other,_) in zip(found, expected))
     for kind,labels,part,says in ((Value('string'), list(map(str, numbers)), None, 'one of classes'),
                                   (Value('int64'), numbers, 'train', 'called test'),
-                                  (Value('int64'), [-1]*12, None, 'labels run from -1')):
+                                  (Value('int64'), [-1]*12, None, 'labels run from -1'),
+                                  (ClassLabel(names=['cat', 'ship', 'dog']), [-1]*12, None, 'labels run from -1')):
         with pytest.raises(ValueError, match=says): load_images(saved(kind, labels, part=part), card, 10)
     (images/'hf/state.json').write_text('{')
     with pytest.raises(ValueError, match='cannot be read'): load_images(images/'hf', card, 10)

@@ -576,7 +576,8 @@ def _saved_table(path, card):
     if len(images)!=1 or len(labels)!=1:
         raise InputError(f"{path}: expected one column of images and one of classes, found {rows.features}")
     number,names = list(rows[labels[0]]),getattr(rows.features[labels[0]], 'names', ())
-    if names and set(names)<=set(card.labels or ()): number = [card.labels.index(names[i]) if i>=0 else i for i in number]
+    if names and set(names)<=set(card.labels or ()):
+        number = [card.labels.index(names[i]) if i>=0 else i for i in number]
     return _Encoded(rows, images[0]),number
 
 

@@ -33,7 +33,7 @@ from fastprogress.fastprogress import progress_bar
 from .core import (InputError, StateError, TrainingError, autocast, average, evaluating, fingerprint, gather,
                           hooked, make_terms, out_of_memory, plain_copy, processes, returns_logits, stable_name,
                           teacher_hash, write_bytes)
-from .quantize import METHODS, QuantSpec, act_quantizers, calibrate, quantize, used_layers
+from .quantize import METHODS, QuantSpec, act_quantizers, calibrate, equalize, quantize, used_layers
 from .lowpass import DEFAULT_CUTOFF, LowPass
 from .synthesize import RandomWindow, SyntheticDataset
 from .distill import (AlignTerm, AttentionAlign, FeatureAlign, FrozenBN, KLLoss, LossTerm, MixImages,
@@ -381,6 +381,7 @@ def synq_learner(teacher:nn.Module, # float classifier; left untouched
                  terms:dict=None, # loss terms: name → weight, default `DEFAULT_TERMS`; {} for the KL alone
                  mix:float=.5, # share of batches whose images are blended
                  promote:float=0., # ε of difficulty promotion, 0 to leave it out
+                 equalized:bool=True, # scale the channels that depthwise convolutions read to one range before rounding
                  observe:int=4, # epochs in which activation ranges follow the data, where the protocol says so
                  T:float=1., # temperature of the KL
                  kl:float=1., # weight of the KL
@@ -407,11 +408,14 @@ def synq_learner(teacher:nn.Module, # float classifier; left untouched
     blank = torch.zeros(2, *synth.meta['shape'], device=device)
     spec = spec.as_used(returns_logits(teacher, synth.meta['shape']), blank)
     tfms = [RandomWindow(h, w, flip)] + ([MixImages(mix)] if mix else []) + ([LowPass(cutoff)] if cutoff else [])
-    dls,student = _split(synth, tfms, bs, at_once, device),quantize(teacher, spec)
+    dls = _split(synth, tfms, bs, at_once, device)
+    if equalized: equalize(teacher, dls.train_ds.seen(tfms, 2).to(device))
+    student = quantize(teacher, spec)
     _find_ranges(student, dls.train_ds.seen(tfms, 256).to(device))
     key = dict(quantization=spec.asdict(), teacher=synth.meta['teacher'], cutoff=cutoff, mix=mix, promote=promote,
-               images=fingerprint({'x': synth.x, 'y': synth.y}), terms=stable_name(terms), observe=observe, T=T, kl=kl,
-               bs=bs, seed=seed, amp=amp, compiled=compiled, cbs=stable_name(list(L(cbs))), learner=stable_name(kwargs))
+               equalized=equalized, images=fingerprint({'x': synth.x, 'y': synth.y}), terms=stable_name(terms),
+               observe=observe, T=T, kl=kl, bs=bs, seed=seed, amp=amp, compiled=compiled, cbs=stable_name(list(L(cbs))),
+               learner=stable_name(kwargs))
     base = [TeacherCallback(teacher, amp), FrozenBN(), BF16(amp), Interrupt(), SeedEpochs(seed), StopDivergence(),
             Checkpoint(path, key), SharedBatch(), InParts(bs), Compiled(compiled)]
     more = ([Promote(promote, amp)] if promote else []) + ([ObserveRanges(observe)] if spec.rules.follow else [])

@@ -9,10 +9,11 @@ __all__ = ['METHODS', 'PACE', 'NARROWEST', 'QLAYERS', 'QRELUS', 'PROTOCOLS', 'in
            'flat_range', 'mse_qparams', 'sqnr', 'MinMax', 'MSE', 'LSQ', 'WeightQuantizer', 'ActQuantizer', 'QConv1d',
            'QConv2d', 'QLinear', 'QReLU', 'QReLU6', 'is_quantized', 'to_quant', 'to_float', 'Protocol', 'QuantSpec',
            'quantizable', 'quantize', 'used_layers', 'act_quantizers', 'calibrate', 'dequantize', 'quant_summary',
-           'save_student', 'load_student']
+           'save_student', 'load_student', 'depthwise_pairs', 'equalize']
 
 # %% ../nbs/03_quantize.ipynb #3e1766b5
 import copy, fnmatch, math
+from collections import Counter
 from dataclasses import asdict, dataclass, fields, replace
 from typing import NamedTuple
 import pandas as pd, torch, torch.nn as nn, torch.nn.functional as F
@@ -499,3 +500,49 @@ def load_student(model:nn.Module, # the float architecture, any weights
     if bad: raise InputError(f"{path} does not fit {type(model).__name__}: {', '.join(bad)}")
     student.load_state_dict(tensors)
     return student,meta
+
+# %% ../nbs/03_quantize.ipynb #03g00005
+_SCALES = nn.ReLU, nn.LeakyReLU, nn.PReLU  # f(cx) = c·f(x) for any c>0
+
+def _depthwise(m): return isinstance(m, nn.Conv2d) and m.groups==m.in_channels>1
+
+def depthwise_pairs(model:nn.Module, # float classifier in eval mode
+                    x:torch.Tensor # (N, C, H, W)
+                   )->list: # names of a BatchNorm and of the convolution, for each pair
+    "Depthwise convolutions that read a BatchNorm through a ReLU, leaky or not, which nothing else reads"
+    leaves = {name: m for name,m in model.named_modules() if not list(m.children())}
+    if not any(map(_depthwise, leaves.values())): return []
+    made,source,readers,calls = {},{},Counter(),Counter()
+    def note(name, module, args, out):
+        source[name] = made.get(id(args[0]), (None,))[0] if args else None
+        made[id(out)] = name,out  # the tensor stays alive, so that no other one has its id
+        readers[source[name]] += 1
+        calls[name] += 1
+    with hooked(leaves, note), torch.no_grad(): model(x)
+    def once(name): return readers[name]==calls[name]==1
+    rows = [(source.get(source.get(name)), source.get(name), name) for name,m in leaves.items() if _depthwise(m)]
+    return [(bn, name) for bn,act,name in rows if bn and calls[name]==1 and once(bn) and once(act)
+            and isinstance(leaves[bn], nn.BatchNorm2d) and isinstance(leaves[act], _SCALES)]
+
+
+# %% ../nbs/03_quantize.ipynb #03g00007
+@torch.no_grad()
+def equalize(model:nn.Module, # float classifier in eval mode, changed in place
+             x:torch.Tensor # (N, C, H, W), a few images to check with
+            )->list: # names of the convolutions whose channels were scaled
+    "Scale the channels that a depthwise convolution reads to one range; the answers stay (Nagel et al., ICCV 2019)"
+    layers,due,done = dict(model.named_modules()),model(x),[]
+    for bn,name in depthwise_pairs(model, x):
+        bn,conv = layers[bn],layers[name]
+        if bn.weight is None or not (top := bn.bias.abs()+3*bn.weight.abs()).any(): continue
+        top = top.clamp(min=top.max()/1000)
+        top /= top.log().mean().exp()
+        changed = bn.weight,bn.bias,conv.weight
+        was = [p.clone() for p in changed]
+        for p in changed[:2]: p /= top
+        conv.weight *= top.repeat_interleave(len(conv.weight)//len(top))[:,None,None,None]
+        if (model(x)-due).abs().max()<=1e-3*due.abs().max(): done.append(name)
+        else:
+            for p,w in zip(changed, was): p.copy_(w)
+    return done
+

@@ -381,7 +381,7 @@ def synq_learner(teacher:nn.Module, # float classifier; left untouched
                  terms:dict=None, # loss terms: name → weight, default `DEFAULT_TERMS`; {} for the KL alone
                  mix:float=.5, # share of batches whose images are blended
                  promote:float=0., # ε of difficulty promotion, 0 to leave it out
-                 equalized:bool=True, # scale the channels that depthwise convolutions read to one range before rounding
+                 equalized:bool=None, # first scale the channels that depthwise convolutions read; None: at eight bits
                  observe:int=4, # epochs in which activation ranges follow the data, where the protocol says so
                  T:float=1., # temperature of the KL
                  kl:float=1., # weight of the KL
@@ -409,7 +409,8 @@ def synq_learner(teacher:nn.Module, # float classifier; left untouched
     spec = spec.as_used(returns_logits(teacher, synth.meta['shape']), blank)
     tfms = [RandomWindow(h, w, flip)] + ([MixImages(mix)] if mix else []) + ([LowPass(cutoff)] if cutoff else [])
     dls = _split(synth, tfms, bs, at_once, device)
-    if equalized: equalize(teacher, dls.train_ds.seen(tfms, 2).to(device))
+    if equalized or equalized is None and min(spec.wbits, spec.abits)>=8:
+        equalize(teacher, dls.train_ds.seen(tfms, 2).to(device))
     student = quantize(teacher, spec)
     _find_ranges(student, dls.train_ds.seen(tfms, 256).to(device))
     key = dict(quantization=spec.asdict(), teacher=synth.meta['teacher'], cutoff=cutoff, mix=mix, promote=promote,

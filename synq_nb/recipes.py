@@ -42,10 +42,11 @@ class Recipe:
 
 # %% ../nbs/10_recipes.ipynb #1370828f
 _KINDS = {int: (Integral, 'a whole number'), float: (Real, 'a number'), bool: (bool, 'true or false')}
+_KINDS[float|int|None] = _KINDS[float]  # as fastai writes it
 
 def _check_kind(name, value):
     "Raise `ValueError` for a value of another kind than the functions' signatures name"
-    known = ChainMap(*(inspect.signature(f).parameters for f in (fit_learner, synq_learner, synthesize)))
+    known = ChainMap(*(inspect.signature(f).parameters for f in (fit_learner, synq_learner, synthesize, Learner)))
     if name not in known or value is None: return
     kind,words = _KINDS.get(known[name].annotation, (object, ''))
     if not isinstance(value, kind) or kind in (Integral, Real) and isinstance(value, bool):

@@ -520,8 +520,9 @@ def depthwise_pairs(model:nn.Module, # float classifier in eval mode
         calls[name] += 1
     with hooked(leaves, note), torch.no_grad(): model(x)
     def once(name): return readers[name]==calls[name]==1
-    rows = [(source.get(source.get(name)), source.get(name), name) for name,m in leaves.items() if _depthwise(m)]
-    return [(bn, name) for bn,act,name in rows if bn and calls[name]==1 and once(bn) and once(act)
+    found = [name for name,m in leaves.items() if _depthwise(m) and calls[name]==1]
+    rows = [(source.get(source[name]), source[name], name) for name in found]
+    return [(bn, name) for bn,act,name in rows if bn and once(bn) and once(act)
             and isinstance(leaves[bn], nn.BatchNorm2d) and isinstance(leaves[act], _SCALES)]
 
 
@@ -530,7 +531,7 @@ def depthwise_pairs(model:nn.Module, # float classifier in eval mode
 def equalize(model:nn.Module, # float classifier in eval mode, changed in place
              x:torch.Tensor # (N, C, H, W), a few images to check with
             )->list: # names of the convolutions whose channels were scaled
-    "Scale the channels that a depthwise convolution reads to one range; the answers stay (Nagel et al., ICCV 2019)"
+    "Scale what depthwise convolutions read to one range; the answers stay (Nagel et al., ICCV 2019)"
     layers,due,done = dict(model.named_modules()),model(x),[]
     for bn,name in depthwise_pairs(model, x):
         bn,conv = layers[bn],layers[name]

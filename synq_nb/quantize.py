@@ -540,8 +540,8 @@ def equalize(model:nn.Module, # float classifier in eval mode, changed in place
         top /= top.log().mean().exp()
         changed = bn.weight,bn.bias,conv.weight
         was = [p.clone() for p in changed]
-        for p in changed[:2]: p /= top
-        conv.weight *= top.repeat_interleave(len(conv.weight)//len(top))[:,None,None,None]
+        for p in changed[:2]: p.div_(top)
+        conv.weight.mul_(top.repeat_interleave(len(conv.weight)//len(top))[:,None,None,None])
         if (model(x)-due).abs().max()<=1e-3*due.abs().max(): done.append(name)
         else:
             for p,w in zip(changed, was): p.copy_(w)

@@ -331,3 +331,6 @@ def main(argv:list=None # arguments, default those of the process
     args = vars(anno_parser(_COMMANDS[name], f'synq {name}', pos=['run']).parse_args(rest))
     args.pop('xtra')
     return _run(_COMMANDS[name], args)
+
+# %% ../nbs/15_cli.ipynb #15g00002
+if __name__=='__main__' and globals().get('__spec__'): raise SystemExit(main())

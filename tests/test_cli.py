@@ -204,6 +204,11 @@ def test_the_whole_road(name, images, monkeypatch, synq):
         code,_,err = synq(*command.split())
         assert code==2 and '--model own_net:Net' in err, err
 
+def test_both_modules_are_the_command():
+    for module in ('synq_nb', 'synq_nb.cli'):
+        said = subprocess.run([sys.executable, '-m', module, '--version'], capture_output=True, text=True)
+        assert said.returncode==0 and said.stdout.startswith('synq_nb '), said
+
 def test_tables_of_hugging_face(images, monkeypatch):
     "What `datasets` saved: with parts or without, classes by name or by number; and what is no such table"
     from datasets import ClassLabel, Dataset, DatasetDict, Features, Image as Picture, Value

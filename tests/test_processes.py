@@ -19,11 +19,13 @@ def launch(*args, cwd):
     return r.returncode,r.stdout+r.stderr
 
 TWO = '-m', 'torch.distributed.run', '--standalone', '--nproc-per-node', '2'
+PLAIN = '--num_machines', '1', '--mixed_precision', 'no', '--dynamo_backend', 'no'
+ACCELERATE = '-m', 'accelerate.commands.launch', '--multi_gpu', '--num_processes', '2', *PLAIN
 
 def test_two_processes_make_what_one_makes(command, tmp_path):
     # feature alignment is no mean over a batch, and bfloat16 would hide much; two batches of 16 make a step
     exact = '--features', '0', '--set', 'amp=False', '--batch', '16'
-    for how,out in (((), 'one'), (TWO, 'two')):
+    for how,out in (((), 'one'), (ACCELERATE, 'two')):
         code,said = launch(*how, *command, out, *exact, cwd=tmp_path)
         assert code==0, said
     one,two = ((tmp_path/out/'parts/synth.safetensors').read_bytes() for out in ('one', 'two'))

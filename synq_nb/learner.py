@@ -351,6 +351,7 @@ def own_random():
 
 def _split(synth, tfms, bs, most, device):
     "Data loaders; the last eighth of the images is held out"
+    if len(synth)<8: raise InputError(f"{len(synth)} images: expected at least 8")
     n_valid = min(256, len(synth)//8)
     train,valid = synth.part(len(synth)-n_valid),synth.part(len(synth)-n_valid, None)
     train.split_idx,valid.split_idx = 0,1  # fastai asks the data set: random windows and blending are for training
@@ -361,6 +362,8 @@ def _split(synth, tfms, bs, most, device):
         dls.n_inp  # here fastai tries one item, which draws; else it would in the first epoch it runs
     return dls
 
+
+# %% ../nbs/09_learner.ipynb #09g00002
 def _find_ranges(student, x):
     "Calibrate with `x`, or with as many of its images as fit into memory"
     while True:
@@ -369,6 +372,11 @@ def _find_ranges(student, x):
             if not out_of_memory(e) or len(x)<16: raise
         warnings.warn(f"not enough memory for {len(x)} images at once: ranges are found with {len(x)//2}")
         x = x[:len(x)//2]
+
+def _rounded(teacher, spec, equalized, x):
+    "A quantised copy of `teacher`, with ranges from `x`"
+    if equalized or equalized is None and min(spec.wbits, spec.abits)>=8: equalize(teacher, x[:2])
+    return _find_ranges(quantize(teacher, spec), x)
 
 
 # %% ../nbs/09_learner.ipynb #54d204a9
@@ -397,22 +405,16 @@ def synq_learner(teacher:nn.Module, # float classifier; left untouched
                 )->SynqLearner: # student as `model`, on its grid and calibrated
     "A fastai `Learner` that fine-tunes a quantised copy of `teacher` (SynQ, ICLR 2025, Eq. 6)"
     spec,kwargs = QuantSpec.take(wbits, abits, kwargs),dict(opt_func=_ADAM) | kwargs
-    device = torch.device(device or default_device())
-    teacher = plain_copy(teacher).to(device)
+    teacher = plain_copy(teacher).to(device := torch.device(device or default_device()))
     if synth.meta['teacher']!=teacher_hash(teacher):
         raise InputError("these images were synthesised from another teacher, or from other weights of it: "
                          "call `synthesize` with this one")
-    if len(synth)<8: raise InputError(f"{len(synth)} images: expected at least 8")
     terms = list(make_terms(DEFAULT_TERMS if terms is None else terms, LOSS_TERMS).values())
-    (_,h,w),flip = synth.meta['shape'],synth.meta['flip']
-    blank = torch.zeros(2, *synth.meta['shape'], device=device)
-    spec = spec.as_used(returns_logits(teacher, synth.meta['shape']), blank)
-    tfms = [RandomWindow(h, w, flip)] + ([MixImages(mix)] if mix else []) + ([LowPass(cutoff)] if cutoff else [])
+    shape,flip = synth.meta['shape'],synth.meta['flip']
+    spec = spec.as_used(returns_logits(teacher, shape), torch.zeros(2, *shape, device=device))
+    tfms = [RandomWindow(*shape[1:], flip)] + ([MixImages(mix)] if mix else []) + ([LowPass(cutoff)] if cutoff else [])
     dls = _split(synth, tfms, bs, at_once, device)
-    if equalized or equalized is None and min(spec.wbits, spec.abits)>=8:
-        equalize(teacher, dls.train_ds.seen(tfms, 2).to(device))
-    student = quantize(teacher, spec)
-    _find_ranges(student, dls.train_ds.seen(tfms, 256).to(device))
+    student = _rounded(teacher, spec, equalized, dls.train_ds.seen(tfms, 256).to(device))
     key = dict(quantization=spec.asdict(), teacher=synth.meta['teacher'], cutoff=cutoff, mix=mix, promote=promote,
                equalized=equalized, images=fingerprint({'x': synth.x, 'y': synth.y}), terms=stable_name(terms),
                observe=observe, T=T, kl=kl, bs=bs, seed=seed, amp=amp, compiled=compiled, cbs=stable_name(list(L(cbs))),

@@ -6,6 +6,8 @@ already in the result file are kept, so a stopped command continues. Each proces
 core."""
 import hashlib, inspect, json, math, os, sys, time
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import nullcontext
+from functools import lru_cache
 from multiprocessing import get_context
 from pathlib import Path
 import fastai, torch, torchvision
@@ -15,7 +17,7 @@ from synq_nb.all import *
 from synq_nb.core import machine as here
 from synq_nb.quantize import NARROWEST, PACE
 from synq_nb.recipes import _SGD
-from trials import TRIALS, Average, DropRounding, equalise, renormalise, staged, with_leaves
+from trials import TRIALS, HalfAgainst, add_trials, equalise, lit, renormalise, staged, with_leaves
 
 RESULTS = Path(__file__).parent/'results'
 VERSIONS = {m.__name__: m.__version__ for m in (torch, torchvision, fastai)} | {'python': sys.version.split()[0]}
@@ -62,12 +64,21 @@ def real_images(teacher, path, n=None):
     meta = dict(shape=(3,32,32), n_out=10, flip=True, teacher=teacher_hash(teacher), log=[])
     return SyntheticDataset(torch.nn.functional.pad(x, [4]*4, mode='reflect').half()[:n], y[:n], meta)
 
+def synthetic_images(teacher, args, seed, cache, changes):
+    "The image set of these arguments and trials, and the seconds it took to make"
+    light = changes.get('light')
+    def made(seed): return cached_images(teacher, args, seed, Path(cache)/f'light{light}' if light else cache)
+    with lit(light) if light else nullcontext(): found = [made(k) for k in (seed, *changes.get('more', ()))]
+    sets,seconds = zip(*found)
+    both = SyntheticDataset(*(torch.cat([getattr(s, k) for s in sets]) for k in 'xy'), sets[0].meta)
+    return both.part(len(both)),sum(seconds)
+
 def images_of(spec, teacher, cache):
     "The images a student learns from, and the seconds it took to make them"
     changes = spec.get('changes', {})
     n,noise = changes.get('subset'),changes.get('noise')
     if spec.get('images'): images,seconds = real_images(teacher, spec['images'], n),0.
-    else: images,seconds = cached_images(teacher, recipe_of(spec).images, spec['seed'], cache)
+    else: images,seconds = synthetic_images(teacher, recipe_of(spec).images, spec['seed'], cache, changes)
     if n: images,seconds = images.part(n),seconds*n/len(images)
     if noise: images.x = add_noise(images.x.float(), noise, spec['seed']).half()
     return images,seconds
@@ -97,36 +108,46 @@ def make_row(spec, weights, cache):
     if 'stages' in on: fit = staged(learn, teacher, images, on['stages'], seed, learner, fit)
     if 'renorm' in on: renormalise(learn)
     if 'equalise' in on: equalise(learn)
-    if 'drop' in on: learn.add_cb(DropRounding(on['drop']))
-    if 'average' in on: learn.add_cb(Average(on['average']))
+    add_trials(learn, on)
+    if 'against' in on: learn.add_cb(HalfAgainst(teacher, images, recipe.images, on['against'], seed))
     try: fit_learner(learn, progress=False, **fit)
     except FloatingPointError as e: print(spec['changes'], e, flush=True)  # counted as it stands
     s_finetune = time.perf_counter()-start
     save_student(learn.model, student_file(spec, cache))
-    test = load_images(spec['data'])
-    acc,whole = evaluate(learn.model, test),evaluate(teacher, test)
-    gap,real = learn.gap(),teacher_gap(learn.model, teacher, test.tensors[0])
+    (x,y),theirs = load_images(spec['data']).tensors,judged(spec['model'], weights, spec['data'])
+    ours = look(learn.model, x.to(learn.dls.device), theirs[2], theirs[1].argmax(1))
+    gap,real = learn.gap(),(KLLoss()(ours[1], None, theirs[1]).item(),agreement(ours[1], None, theirs[1]).item())
     unseen = spec.get('unseen') and teacher_gap(learn.model, teacher, load_images(spec['unseen']).tensors[0])
     λ = {term.label: term.weight for term in learn.loss_terms}
     ideas = dict(filter=learn.checkpoint.key['cutoff'], cam=λ.get('CAM'), soft=λ.get('soft labels'))
     source = 'real' if spec.get('images') else 'synthetic'
     return {**spec, 'data': Path(spec['data']).name, 'unseen': unseen, 'images': source,
             'protocol': quant.protocol, 'ideas': [k for k,v in ideas.items() if v], 'n_synth': len(images),
-            'steps': len(learn.curve)*len(learn.dls.train), 'k': acc.k, 'n': acc.n, 'teacher_k': whole.k,
-            'kept': learn.kept, 'gap': (finite(gap[0]), gap[1]), 'real_kl': finite(real[0]), 'real_agree': real[1],
-            'cam_kl': finite(cam_kl(learn.model, teacher, test.tensors[0])), 's_synth': round(s_synth, 1),
+            'steps': len(learn.curve)*len(learn.dls.train), 'k': correct(ours[1], y), 'n': len(y),
+            'teacher_k': correct(theirs[1], y), 'kept': learn.kept, 'gap': (finite(gap[0]), gap[1]), 'real_kl': finite(real[0]), 'real_agree': real[1],
+            'cam_kl': finite(cam_kl(ours[0], theirs[0])), 's_synth': round(s_synth, 1),
             's_finetune': round(s_finetune, 1), 'cores': 1, 'versions': VERSIONS, 'teacher': teacher_hash(teacher),
             'images_hash': fingerprint({'x': images.x, 'y': images.y})[:16], **machine()}
 
+def correct(logits, y): return (logits.argmax(1)==y).sum().item()
+
 @torch.no_grad()
-def cam_kl(student, teacher, x):
-    "100 × KL between maps for the teacher's class; each map scaled to 0–1, raised by 0.01 against zeros, with sum 1"
-    x = x.to(next(teacher.parameters()).device)
-    layer,y = spatial_stages(teacher, x[:2])[-1],in_batches(teacher, x).argmax(1).to(x.device)
-    logs = []
-    for model in (teacher, student):
-        maps = model_maps(model, x, y, layer)[0].flatten(1)+.01
-        logs.append((maps/maps.sum(1, keepdim=True)).log())
+def look(model, x, layer, y=None):
+    "Maps of images for classes, or for those that the model names, and its logits, on the CPU; from one forward each"
+    classes = [None]*len(x) if y is None else y.to(x.device).split(256)
+    maps,logits = zip(*[model_maps(model, b, c, layer) for b,c in zip(x.split(256), classes)])
+    return torch.cat(maps).cpu(),torch.cat(logits).float().cpu()
+
+@lru_cache(maxsize=2)
+def judged(model, weights, data):
+    "The teacher's maps and logits of labelled images, and the layer of the maps"
+    teacher,x = load_model(model, weights).to(default_device()),load_images(data).tensors[0].to(default_device())
+    layer = spatial_stages(teacher, x[:2])[-1]
+    return *look(teacher, x, layer),layer
+
+def cam_kl(student, teacher):
+    "100 × KL between maps in 0–1 for the teacher's class, raised by 0.01 against zeros, with sum 1"
+    logs = [(maps/maps.sum(1, keepdim=True)).log() for maps in (m.flatten(1)+.01 for m in (teacher, student))]
     return 100*torch.nn.functional.kl_div(logs[1], logs[0], log_target=True, reduction='batchmean').item()
 
 def add_noise(x, kind, seed):
@@ -144,7 +165,7 @@ def same(row, spec):
 def prepare(spec, weights, cache):
     "Make the images of a specification"
     torch.set_num_threads(1)
-    cached_images(load_model(spec['model'], weights), recipe_of(spec).images, spec['seed'], cache)
+    images_of(spec, load_model(spec['model'], weights), cache)
 
 def run_all(specs, name, weights, cache, out=None, workers=None, **common):
     "Rows of all specifications, in worker processes; finished rows are written at once"

@@ -10,7 +10,6 @@ import logging, tempfile
 from fastcore.script import call_parse
 from bench import *
 
-def correct(logits, y): return (logits.argmax(1)==y).sum().item()
 def alike(a, b): return correct(a, b.argmax(1))
 def operators(file, names): return {k:v for k,v in optimized_ops(file).items() if k in names}
 

@@ -7,14 +7,27 @@ A specification names them in its `changes`:
 - `renorm`: True: BatchNorm statistics of the rounded student, from synthetic images, instead of the teacher's;
 - `average`: decay of a moving average of the student, which is kept in the end;
 - `equalise`: True: each channel between the two convolutions of a block is first scaled to the same range, and the
-  weights behind it inversely, so that one grid fits all (Nagel et al., ICCV 2019); training may change the scales."""
-import math
+  weights behind it inversely, so that one grid fits all (Nagel et al., ICCV 2019); training may change the scales;
+- `jitter`: strength of random brightness, contrast and colour of each image in training;
+- `cutmix`: share of batches in which a box of each image comes from another one (Yun et al., ICCV 2019);
+- `light`: strength of the same random changes inside synthesis, where the teacher sees them in every step;
+- `more`: seeds of further image sets, which join the training set;
+- `against`: weight of the student's error in a second synthesis after half of the epochs, whose images then replace
+  half of the first ones (0: other images, made without it);
+- `blocks`: probability with which a block of the student is replaced by the teacher's in a training step."""
+import math, random
+from contextlib import contextmanager
+from copy import deepcopy
 import torch
 from fastai.callback.core import Callback
+from fasttransform import ItemTransform
+from synq_nb import synthesize as synthesize_module
 from synq_nb.all import *
+from synq_nb.core import autocast
+from synq_nb.learner import Refresh
 from synq_nb.quantize import ActQuantizer
 
-TRIALS = 'drop', 'stages', 'leaves', 'renorm', 'average', 'equalise'
+TRIALS = 'drop', 'stages', 'leaves', 'renorm', 'average', 'equalise', 'jitter', 'cutmix', 'blocks', 'light', 'more', 'against'
 
 class DropRounding(Callback):
     "Let each value of each activation pass unrounded with probability `p` in training"
@@ -97,3 +110,91 @@ def staged(learn, teacher, images, stage, seed, learner, fit):
     learn.model = quantize(dequantize(first.model), learn.model.quantization)
     calibrate(learn.model, learn.seen(256))
     return fit | dict(epochs=fit['epochs']-fit['epochs']//2)
+
+def relit(x, s, gen=None):
+    "Images with another brightness, contrast and colour each, of strength `s`"
+    def draw(f, c=1): return f(len(x), c, 1, 1, generator=gen).to(x.device)
+    return x*(1+s*(2*draw(torch.rand)-1))+s*draw(torch.randn)+s/3*draw(torch.randn, x.shape[1])
+
+@contextmanager
+def lit(s):
+    "Change the light of every image in every step of synthesis"
+    plain = synthesize_module.random_window
+    def window(x, h, w, rng, flip=True):
+        return relit(plain(x, h, w, rng, flip), s, torch.Generator().manual_seed(rng.getrandbits(32)))
+    synthesize_module.random_window = window
+    try: yield
+    finally: synthesize_module.random_window = plain
+
+class Jitter(ItemTransform):
+    "Brightness, contrast and colour of each training image, changed at random"
+    order = 15
+    def __init__(self, strength):
+        super().__init__()
+        self.strength = strength
+    def __call__(self, b, split_idx=None, **kwargs):
+        if split_idx!=0: return b
+        return (relit(b[0], self.strength), *b[1:])
+
+class CutMix(ItemTransform):
+    "A box of each image is another image's, in a share of the training batches"
+    order = 19
+    def __init__(self, share, seed=0):
+        super().__init__()
+        self.share,self.rng = share,random.Random(seed)
+    def __call__(self, b, split_idx=None, **kwargs):
+        if split_idx!=0 or self.rng.random()>=self.share: return b
+        x,(h,w) = b[0].clone(),b[0].shape[-2:]
+        side = (self.rng.random()*.75)**.5
+        bh,bw = max(1, int(h*side)),max(1, int(w*side))
+        i,j = self.rng.randrange(h-bh+1),self.rng.randrange(w-bw+1)
+        x[...,i:i+bh,j:j+bw] = x[torch.randperm(len(x)).to(x.device)][...,i:i+bh,j:j+bw]
+        return (x, *b[1:])
+
+class FloatBlocks(Callback):
+    "Let each block of the student be the teacher's with probability `p` in a training step"
+    def __init__(self, p): self.p,self.rng = p,random.Random(0)
+    def before_fit(self):
+        x = self.learn.seen(2).to(self.dls.device)
+        teacher,names = self.learn.teacher.teacher,blocks(self.learn.teacher.teacher, x)
+        self.hooks = [self.learn.model.get_submodule(n).register_forward_hook(self.swap(teacher.get_submodule(n)))
+                      for n in names]
+    def swap(self, block):
+        def hook(module, args, out):
+            if self.learn.training and self.rng.random()<self.p: return block(*args)
+        return hook
+    def after_fit(self):
+        for h in self.hooks: h.remove()
+    release = after_fit
+
+def add_trials(learn, on):
+    "Add the transforms and callbacks that `on` names"
+    for name,tfm in dict(jitter=Jitter, cutmix=CutMix).items():
+        if name in on: learn.dls.train.after_batch.add(tfm(on[name]))
+    for name,cb in dict(drop=DropRounding, blocks=FloatBlocks, average=Average).items():
+        if name in on: learn.add_cb(cb(on[name]))
+
+class Against(Term):
+    "Make images on which a student errs: minus its KL to the teacher, bounded by -1"
+    def __init__(self, student, weight):
+        super().__init__(weight)
+        self._student = deepcopy(student).eval().requires_grad_(False)
+    def loss(self, batch):
+        with autocast(batch.x.device, batch.job.amp): logits = self._student(batch.x)
+        kl = KLLoss()(logits, None, batch.logits)
+        return -kl/(1+kl)
+
+class HalfAgainst(Refresh):
+    "Replace half of the images by new ones, made against the student, after half of the epochs"
+    def __init__(self, teacher, images, args, weight, seed):
+        self.teacher,self.images,self.weight,self.seed = teacher,images,weight,seed
+        self.args = {k:v for k,v in args.items() if k!='n'}
+    def make(self, epoch):
+        if epoch==self.n_epoch//2:
+            terms = default_terms(self.teacher)
+            if self.weight: terms['against'] = Against(self.model, self.weight)
+            half = len(self.images)//2
+            new = synthesize(self.teacher, half, seed=100+self.seed, terms=terms, progress=False, **self.args)
+            both = [torch.cat([getattr(s, k)[:half] for s in (new, self.images)]) for k in 'xy']
+            self.images = SyntheticDataset(*both, new.meta)
+        return self.images

@@ -64,21 +64,16 @@ def real_images(teacher, path, n=None):
     meta = dict(shape=(3,32,32), n_out=10, flip=True, teacher=teacher_hash(teacher), log=[])
     return SyntheticDataset(torch.nn.functional.pad(x, [4]*4, mode='reflect').half()[:n], y[:n], meta)
 
-def synthetic_images(teacher, args, seed, cache, changes):
-    "The image set of these arguments and trials, and the seconds it took to make"
-    light = changes.get('light')
-    def made(seed): return cached_images(teacher, args, seed, Path(cache)/f'light{light}' if light else cache)
-    with lit(light) if light else nullcontext(): found = [made(k) for k in (seed, *changes.get('more', ()))]
-    sets,seconds = zip(*found)
-    both = SyntheticDataset(*(torch.cat([getattr(s, k) for s in sets]) for k in 'xy'), sets[0].meta)
-    return both.part(len(both)),sum(seconds)
-
 def images_of(spec, teacher, cache):
     "The images a student learns from, and the seconds it took to make them"
     changes = spec.get('changes', {})
     n,noise = changes.get('subset'),changes.get('noise')
     if spec.get('images'): images,seconds = real_images(teacher, spec['images'], n),0.
-    else: images,seconds = synthetic_images(teacher, recipe_of(spec).images, spec['seed'], cache, changes)
+    else:
+        light = changes.get('light')
+        with lit(light) if light else nullcontext():
+            folder = Path(cache)/f'light{light}' if light else cache
+            images,seconds = cached_images(teacher, recipe_of(spec).images, spec['seed'], folder)
     if n: images,seconds = images.part(n),seconds*n/len(images)
     if noise: images.x = add_noise(images.x.float(), noise, spec['seed']).half()
     return images,seconds
@@ -124,9 +119,9 @@ def make_row(spec, weights, cache):
     return {**spec, 'data': Path(spec['data']).name, 'unseen': unseen, 'images': source,
             'protocol': quant.protocol, 'ideas': [k for k,v in ideas.items() if v], 'n_synth': len(images),
             'steps': len(learn.curve)*len(learn.dls.train), 'k': correct(ours[1], y), 'n': len(y),
-            'teacher_k': correct(theirs[1], y), 'kept': learn.kept, 'gap': (finite(gap[0]), gap[1]), 'real_kl': finite(real[0]), 'real_agree': real[1],
-            'cam_kl': finite(cam_kl(ours[0], theirs[0])), 's_synth': round(s_synth, 1),
-            's_finetune': round(s_finetune, 1), 'cores': 1, 'versions': VERSIONS, 'teacher': teacher_hash(teacher),
+            'teacher_k': correct(theirs[1], y), 'kept': learn.kept, 'gap': (finite(gap[0]), gap[1]),
+            'real_kl': finite(real[0]), 'real_agree': real[1], 'cam_kl': finite(cam_kl(ours[0], theirs[0])),
+            's_synth': round(s_synth, 1), 's_finetune': round(s_finetune, 1), 'cores': 1, 'versions': VERSIONS, 'teacher': teacher_hash(teacher),
             'images_hash': fingerprint({'x': images.x, 'y': images.y})[:16], **machine()}
 
 def correct(logits, y): return (logits.argmax(1)==y).sum().item()

@@ -11,7 +11,6 @@ A specification names them in its `changes`:
 - `jitter`: strength of random brightness, contrast and colour of each image in training;
 - `cutmix`: share of batches in which a box of each image comes from another one (Yun et al., ICCV 2019);
 - `light`: strength of the same random changes inside synthesis, where the teacher sees them in every step;
-- `more`: seeds of further image sets, which join the training set;
 - `against`: weight of the student's error in a second synthesis after half of the epochs, whose images then replace
   half of the first ones (0: other images, made without it);
 - `blocks`: probability with which a block of the student is replaced by the teacher's in a training step."""
@@ -27,7 +26,7 @@ from synq_nb.core import autocast
 from synq_nb.learner import Refresh
 from synq_nb.quantize import ActQuantizer
 
-TRIALS = 'drop', 'stages', 'leaves', 'renorm', 'average', 'equalise', 'jitter', 'cutmix', 'blocks', 'light', 'more', 'against'
+TRIALS = 'drop', 'stages', 'leaves', 'renorm', 'average', 'equalise', 'jitter', 'cutmix', 'blocks', 'light', 'against'
 
 class DropRounding(Callback):
     "Let each value of each activation pass unrounded with probability `p` in training"

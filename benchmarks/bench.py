@@ -121,8 +121,9 @@ def make_row(spec, weights, cache):
             'steps': len(learn.curve)*len(learn.dls.train), 'k': correct(ours[1], y), 'n': len(y),
             'teacher_k': correct(theirs[1], y), 'kept': learn.kept, 'gap': (finite(gap[0]), gap[1]),
             'real_kl': finite(real[0]), 'real_agree': real[1], 'cam_kl': finite(cam_kl(ours[0], theirs[0])),
-            's_synth': round(s_synth, 1), 's_finetune': round(s_finetune, 1), 'cores': 1, 'versions': VERSIONS, 'teacher': teacher_hash(teacher),
-            'images_hash': fingerprint({'x': images.x, 'y': images.y})[:16], **machine()}
+            's_synth': round(s_synth, 1), 's_finetune': round(s_finetune, 1), 'cores': 1, 'versions': VERSIONS,
+            'teacher': teacher_hash(teacher), 'images_hash': fingerprint({'x': images.x, 'y': images.y})[:16],
+            **machine()}
 
 def correct(logits, y): return (logits.argmax(1)==y).sum().item()
 

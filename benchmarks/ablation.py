@@ -3,11 +3,13 @@
     python benchmarks/ablation.py --weights resnet20.safetensors --data test_8983.npz
 
 Both protocols, in rows of their own. Writes benchmarks/results/ablation.json. `--part whole` is the recipe `best` at
-its full length, with all three ideas, without any, and with each left out. All on report images, since nothing is
-chosen from these tables:
+its full length, feature alignment included, with all three ideas, without any, and with each left out; with `--recipe
+fast`, the same at the length of the other tables. All on report images, since nothing is chosen from these tables:
 
     python benchmarks/ablation.py --weights resnet20.safetensors --data test_8983.npz --part whole \\
         --out results/ablation_whole.json
+    python benchmarks/ablation.py --weights resnet20.safetensors --data test_8983.npz --part whole --recipe fast \\
+        --out results/ablation_short.json
 """
 from itertools import product
 from fastcore.script import call_parse
@@ -25,17 +27,18 @@ def main(weights:str=None, # checkpoint of the teacher
          cache:str='runs/cache', # folder for image sets
          seeds:str='0 1 2', # of images and fine-tuning
          protocols:str='paper best', # which to measure
-         part:str='ideas noise', # which tables; `whole` for the one at full length
+         part:str='ideas noise', # which tables; `whole` for the one of a whole recipe
+         recipe:str='best', # of `whole`
          workers:int=None, # processes; default: one per core
          out:str=None # result file
         ):
     "Leave ideas out, damage the images"
     left_out = [{}, OFF[0], *({idea: 0} for idea in IDEAS)] if part=='whole' else []
-    specs = [dict(recipe='best', changes=off, seed=int(seed)) for seed in seeds.split() for off in left_out]
+    specs = [dict(recipe=recipe, changes=off, seed=int(seed)) for seed in seeds.split() for off in left_out]
     for p in protocols.split() if part!='whole' else []:
-        recipe,changes = BASE[p]
+        base,changes = BASE[p]
         for seed,off in product(map(int, seeds.split()), OFF if 'ideas' in part else []):
-            specs.append(dict(recipe=recipe, changes=changes|off, seed=seed, ablation=True))
+            specs.append(dict(recipe=base, changes=changes|off, seed=seed, ablation=True))
         for kind,off in product(NOISE if 'noise' in part and p=='paper' else [], (OFF[0], OFF[-1])):
-            specs.append(dict(recipe=recipe, changes=changes|dict(noise=kind)|off, seed=0))
+            specs.append(dict(recipe=base, changes=changes|dict(noise=kind)|off, seed=0))
     run_all([dict(s, wbits=3, abits=3) for s in specs], 'ablation', weights, cache, out, workers, data=data)

@@ -1,6 +1,6 @@
 """What a device gets: accuracy of the files themselves, agreement, sizes, operators, latency beside the float model.
 
-    python benchmarks/deploy.py --weights resnet20.safetensors --data test.npz
+    python benchmarks/deploy.py --weights resnet20.safetensors --data test_8983.npz
 
 Writes benchmarks/results/deploy.json, one row per network, bit-widths and seed; finished rows, images and epochs are
 kept. `same` counts the images on which ONNX Runtime and the packed model decide alike, `same_student` those on which
@@ -24,8 +24,8 @@ def files_row(spec, teacher, learn, test, folder):
     export_onnx(teacher, floats, seen[:32])
     save_tensors(teacher.state_dict(), state, {})
     noisy = x+1e-3*torch.randn(x.shape, generator=torch.Generator().manual_seed(0))
-    back = load_packed(packed, card.build())
-    with torch.no_grad(): s,q,o,z = student(x),back(x),OnnxClassifier(file)(x),student(noisy)
+    s,z = in_batches(student, x),in_batches(student, noisy)
+    q,o = in_batches(load_packed(packed, card.build()), x),in_batches(OnnxClassifier(file), x)
     return dict(spec, n=len(y), teacher_k=evaluate(teacher, test).k, k_student=correct(s, y), k_noise=correct(z, y),
                 k_packed=correct(q, y), k=correct(o, y), same=alike(o, q), same_student=alike(s, q),
                 same_noise=alike(s, z), max_diff=(o-q).abs().max().item(), max_logit=q.abs().max().item(),

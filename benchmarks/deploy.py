@@ -37,8 +37,8 @@ def files_row(spec, teacher, learn, test, folder):
 def student_of(spec, teacher, cache):
     "A student by the default recipe, from images and epochs that are kept"
     card,quant = ZOO[spec['model']],QuantSpec(spec['wbits'], spec['abits'])
-    recipe = choose_recipe('auto', quant).changed(flip=card.flip, size=card.size[0])
-    images,_ = cached_images(teacher, recipe.images, spec['seed'], cache)
+    recipe = choose_recipe('auto', quant).changed(flip=card.flip)
+    images,_ = cached_images(teacher, recipe.images | dict(size=card.size[0]), spec['seed'], cache)
     key = json.dumps([spec, images.meta['teacher'], len(images)], sort_keys=True)
     done = Path(cache)/f'finetune_{hashlib.sha256(key.encode()).hexdigest()[:12]}.pt'
     learn = synq_learner(teacher, images, quant, seed=spec['seed'], path=done, **recipe.learner)

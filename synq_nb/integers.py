@@ -20,7 +20,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 from .core import InputError, StateError, fingerprint, hooked, load_tensors, logits_of, save_tensors
 from .quantize import (QRELUS, ActQuantizer, QuantSpec, WeightQuantizer, dequantize, fake_quantize, int_range,
-                              quantizable, quantize, range_qparams, to_quant)
+                              quantizable, quantize, range_qparams, some_of, to_quant)
 
 # %% ../nbs/11_integers.ipynb #12079eae
 class Integers(nn.Module):
@@ -180,7 +180,7 @@ def grid_before(f, # function of a tensor, applied to what is on the grid
                 n:int=16 # places tried for each end of the range
                )->tuple: # scale and zero_point, scalars
     "Grid with the least squared error behind `f`, among ranges with either end drawn in"
-    x = x[::max(1, len(x)//20_000)][None]
+    x = some_of(x, 20_000)[None]
     lo,hi,due,best = x.amin().view(1, 1),x.amax().view(1, 1),f(x),math.inf
     grid = range_qparams(lo, hi, bits)
     for a in torch.logspace(-1.5, 0, n):

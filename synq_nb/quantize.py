@@ -6,15 +6,15 @@ Docs: https://synq-nb.github.io/synq_nb/quantize.html.md"""
 
 # %% auto #0
 __all__ = ['METHODS', 'PACE', 'NARROWEST', 'QLAYERS', 'QRELUS', 'PROTOCOLS', 'int_range', 'fake_quantize', 'range_qparams',
-           'flat_range', 'mse_qparams', 'sqnr', 'MinMax', 'MSE', 'LSQ', 'WeightQuantizer', 'ActQuantizer', 'QConv1d',
-           'QConv2d', 'QLinear', 'QReLU', 'QReLU6', 'is_quantized', 'to_quant', 'to_float', 'Protocol', 'QuantSpec',
-           'quantizable', 'quantize', 'used_layers', 'act_quantizers', 'calibrate', 'dequantize', 'quant_summary',
-           'save_student', 'load_student', 'depthwise_pairs', 'equalize']
+           'flat_range', 'mse_qparams', 'sqnr', 'MinMax', 'some_of', 'MSE', 'LSQ', 'WeightQuantizer', 'ActQuantizer',
+           'QConv1d', 'QConv2d', 'QLinear', 'QReLU', 'QReLU6', 'is_quantized', 'to_quant', 'to_float', 'Protocol',
+           'QuantSpec', 'quantizable', 'quantize', 'used_layers', 'act_quantizers', 'calibrate', 'dequantize',
+           'quant_summary', 'save_student', 'load_student', 'depthwise_pairs', 'equalize']
 
 # %% ../nbs/03_quantize.ipynb #3e1766b5
 import copy, fnmatch, math
 from collections import Counter
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from typing import NamedTuple
 import pandas as pd, torch, torch.nn as nn, torch.nn.functional as F
 from fastcore.basics import patch
@@ -137,6 +137,14 @@ class MinMax:
         correction = 1-q.momentum**q.seen
         return range_qparams(q.lo/correction, q.hi/correction, q.bits)
 
+# %% ../nbs/03_quantize.ipynb #03j00003
+def some_of(x:torch.Tensor, # (N,) values
+            n:int=100_000 # how many are enough
+           )->torch.Tensor: # `x`, or (n,) of its values
+    "At most `n` values, drawn at random with a fixed seed"
+    if len(x)<=n: return x
+    return x[torch.randint(len(x), (n,), generator=torch.Generator().manual_seed(0)).to(x.device)]
+
 # %% ../nbs/03_quantize.ipynb #eaf26c6c
 class MSE:
     "Least squared error: symmetric for weights, without zero at two bits; asymmetric for activations; fixed"
@@ -146,7 +154,7 @@ class MSE:
         scale,_ = mse_qparams(weight, q.bits, True, True, q.offset)
         q.start_at(_per_channel(scale, weight), self.learned)
     def qparams(self, q, weight): return q.scale,torch.zeros_like(q.start)
-    def observe(self, q, x): return mse_qparams(x[::max(1, len(x)//100_000)], q.bits)
+    def observe(self, q, x): return mse_qparams(some_of(x), q.bits)
 
 class LSQ(MSE):
     "Least squared error as a start, then learned with the weights (Esser et al., ICLR 2020)"

@@ -340,6 +340,8 @@ class QuantSpec:
         self.method = self.method or self.rules.method
         _method(self.method)
         self.overrides = {k:tuple(v) for k,v in (self.overrides or {}).items()}
+        for k,v in self.overrides.items():
+            if len(v)!=2: raise InputError(f"override {k!r}: {v} is no pair of weight bits and activation bits")
         for b in (self.wbits, self.abits, *[b for pair in self.overrides.values() for b in pair]):
             if b!=32: int_range(b)
 
@@ -355,8 +357,11 @@ class QuantSpec:
            *args, # its other fields, in order
            **kwargs # its other fields, by name
           ):
-        "A `QuantSpec`, given as such or by its fields"
-        return spec if isinstance(spec, cls) else cls(spec, *args, **kwargs)
+        "A `QuantSpec`, given as such or by its fields; raises `ValueError` if both are given and differ"
+        if not isinstance(spec, cls): return cls(spec, *args, **kwargs)
+        other = [f'{k}={v!r}' for k,v in kwargs.items() if v not in (None, getattr(spec, k))]
+        if other: raise InputError(f"{', '.join(other)} beside {spec!r}: put everything into the `QuantSpec`")
+        return spec
 
     @classmethod
     def take(cls,
@@ -406,6 +411,10 @@ def quantize(model:nn.Module, # trained float classifier; left untouched
     if not layers: raise InputError("nothing to quantise: the model has no Conv1d, Conv2d or Linear layer")
     by_relu = spec.rules.place=='relu'
     relus = [m for m in model.modules() if type(m) in QRELUS] if by_relu else []
+    for pattern,(_,a) in spec.overrides.items():
+        if relus and a not in (spec.abits, 32):
+            raise InputError(f"override {pattern!r}: {a} bits for activations, but protocol {spec.protocol!r} rounds them "
+                             f"behind ReLUs, to {spec.abits} bits everywhere: give {spec.abits} as the second number")
     def act(b): return ActQuantizer(b, spec.method) if b!=32 else None
     for i,(m,(w,a)) in enumerate(zip(layers.values(), spec.bits_of(list(layers)).values())):
         float_in = relus or (by_relu and i in (0, len(layers)-1))

@@ -4,7 +4,7 @@
 
 Writes benchmarks/results/development.json. `k` of `n` is the accuracy on `--data`; `real_kl` and `real_agree` compare
 student and teacher on the same images, `unseen` on more photographs that no student has seen, which tells apart
-settings whose counts do not differ. Nothing is ever fitted on a photograph."""
+settings whose counts do not differ. No student is fitted on a photograph but with `--real`, an upper bound."""
 from fastcore.script import call_parse
 from bench import run_all
 

@@ -177,7 +177,7 @@ class NoFeatureMap(InputError):
 def _grid(n, last, image):
     "(H, W) of `n` tokens, some of which may stand for no position"
     h,w = last or image
-    for extra in (0, 1, 2, 5):
+    for extra in (0, 1, 2, 4, 5):
         if last and n-extra==h*w: return last
         rows = round(max(n-extra, 0)**.5*(h/w)**.5)
         if rows and rows<=h and rows*round(rows*w/h)==n-extra: return rows,round(rows*w/h)
@@ -356,7 +356,9 @@ def save_tensors(tensors:dict, # name → tensor
                 ):
     "Write a safetensors file, whole or not at all; raises `OSError` if the disk is full"
     tensors = {k:v.detach().cpu().contiguous() for k,v in tensors.items()}
-    write_bytes(path, save(tensors, {'synq': json.dumps(meta)}))
+    first = {t.untyped_storage().data_ptr(): k for k,t in reversed(tensors.items())}
+    own = {k: t if first[t.untyped_storage().data_ptr()]==k else t.clone() for k,t in tensors.items()}
+    write_bytes(path, save(own, {'synq': json.dumps(meta)}))
 
 def load_tensors(path # file from `save_tensors`
                 )->tuple: # tensors by name, and metadata
@@ -398,7 +400,8 @@ def stable_name(obj # function, class, partial, container, or an object with pla
     if isinstance(obj, dict): return {str(k):stable_name(v) for k,v in obj.items()}
     if isinstance(obj, partial): return [stable_name(obj.func), stable_name(obj.args), stable_name(obj.keywords)]
     if hasattr(obj, '__qualname__'): return f'{obj.__module__}.{obj.__qualname__}'
-    plain = {k:v for k,v in getattr(obj, '__dict__', {}).items() if isinstance(v, _PLAIN) and k[0]!='_'}
+    plain = {k:stable_name(v) for k,v in getattr(obj, '__dict__', {}).items()
+             if isinstance(v, (*_PLAIN, list, tuple, dict)) and k[0]!='_'}
     return {'type': f'{type(obj).__module__}.{type(obj).__qualname__}', **plain}
 
 # %% ../nbs/00_core.ipynb #d00b3c6f
@@ -414,7 +417,8 @@ def make_terms(terms:dict, # name → weight, dictionary of arguments, or object
                              "or a term")
         if plain and name not in registry: raise InputError(f"term {name!r}: expected one of {', '.join(registry)}")
         make = registry.get(name)
-        made[name] = make(**value) if isinstance(value, dict) else make(value) if plain else value
+        try: made[name] = make(**value) if isinstance(value, dict) else make(value) if plain else value
+        except TypeError as e: raise InputError(f"term {name!r}: {e}") from None
     for name,term in made.items():
         if term.weight<0: raise InputError(f"term {name!r}: weight {term.weight:g}, expected 0 or more")
     return {name:term for name,term in made.items() if term.weight}

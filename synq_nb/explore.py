@@ -9,7 +9,7 @@ __all__ = ['Explorer', 'slider', 'explore_quantizer', 'explore_filter', 'explore
 
 # %% ../nbs/13_explore.ipynb #cfec7005
 import base64, html, io, json, time
-import numpy as np, torch, torch.nn as nn, torch.nn.functional as F
+import numpy as np, torch, torch.nn as nn
 from fastai.callback.core import Callback
 from fastai.learner import Recorder
 from fastcore.basics import patch, store_attr
@@ -231,8 +231,7 @@ def _cam_panels(fig, im, title, maps):
     _show(first, to_unit(im), title, cmap='gray')
     for ax,(title,saliency,alpha) in zip(axs, maps):
         _show(ax, saliency, title, vmin=0, vmax=1, alpha=alpha, interpolation='bilinear')
-    scale = axs[0].images[0] if maps[0][2]==1 else None
-    fig.colorbar(scale, ax=axs, label='saliency', ticks=[0, 1])
+    fig.colorbar(axs[0].images[0], ax=axs, label='saliency', ticks=[0, 1])
 
 # %% ../nbs/13_explore.ipynb #0978f28f
 def explore_cam(models:dict, # name → classifier, the teacher first; left as they are

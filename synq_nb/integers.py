@@ -90,16 +90,21 @@ class _Graph:
     "The operations of a student without its grids, and the modules they belong to"
     def __init__(self, student, x):
         self.nodes = list(float_graph(dequantize(student).eval(), x).nodes)
-        self.calls = Counter(_owner(n) for n in self.nodes if n.op=='call_function')
         self.modules = dict(student.named_modules())
+        first = {id(m): name for name,m in self.modules.items()}
+        self.names = {name: first[id(m)] for name,m in student.named_modules(remove_duplicate=False)}
+        self.calls = Counter(self.owner(n) for n in self.nodes if n.op=='call_function')
+    def owner(self, node):
+        "The first name of the module that a node belongs to"
+        return self.names[_owner(node)]
     def alone(self, node):
         "The module of a node, if it has no other"
-        return self.modules[_owner(node)] if node is not None and self.calls[_owner(node)]==1 else None
+        return self.modules[self.owner(node)] if node is not None and self.calls[self.owner(node)]==1 else None
     def behind(self, name):
         "What a layer reads, its BatchNorm or None, and the operation behind both"
-        node = next(n for n in self.nodes if _owner(n)==name)
+        node = next(n for n in self.nodes if self.owner(n)==name)
         after = _follower(node)
-        if isinstance(self.alone(after), _BatchNorm): return node.args[0],_owner(after),_follower(after)
+        if isinstance(self.alone(after), _BatchNorm): return node.args[0],self.owner(after),_follower(after)
         return node.args[0],None,after
 
 def _neighbours(name, graph):
@@ -108,15 +113,15 @@ def _neighbours(name, graph):
     if _rounds(modules[name]): row['source'] = f'{name}.act_quantizer'
     if graph.calls[name]!=1: return row
     before,row['bn'],after = graph.behind(name)
-    before = _owner(before)
+    before = graph.owner(before)
     if not row['source'] and type(modules[before]) in QRELUS.values() and _rounds(modules[before]):
         row['source'] = f'{before}.act_quantizer'
     if after is not None and after.target in _RELUS:
-        if type(graph.alone(after)) in (*QRELUS, *QRELUS.values()): row['relu'] = _owner(after)
+        if type(graph.alone(after)) in (*QRELUS, *QRELUS.values()): row['relu'] = graph.owner(after)
         after = _follower(after)
     if row['relu'] and _rounds(modules[row['relu']]): row['sink'] = f"{row['relu']}.act_quantizer"
     elif after is not None and after.op=='output': row['sink'] = ''
-    elif _rounds(graph.alone(after)): row['sink'] = f'{_owner(after)}.act_quantizer'
+    elif _rounds(graph.alone(after)): row['sink'] = f'{graph.owner(after)}.act_quantizer'
     return row
 
 

@@ -413,8 +413,8 @@ def quantize(model:nn.Module, # trained float classifier; left untouched
     relus = [m for m in model.modules() if type(m) in QRELUS] if by_relu else []
     for pattern,(_,a) in spec.overrides.items():
         if relus and a not in (spec.abits, 32):
-            raise InputError(f"override {pattern!r}: {a} bits for activations, but protocol {spec.protocol!r} rounds them "
-                             f"behind ReLUs, to {spec.abits} bits everywhere: give {spec.abits} as the second number")
+            raise InputError(f"override {pattern!r}: {a} bits for activations, but protocol {spec.protocol!r} rounds "
+                             f"them behind ReLUs, to {spec.abits} bits everywhere: let this be the second number")
     def act(b): return ActQuantizer(b, spec.method) if b!=32 else None
     for i,(m,(w,a)) in enumerate(zip(layers.values(), spec.bits_of(list(layers)).values())):
         float_in = relus or (by_relu and i in (0, len(layers)-1))

@@ -17,7 +17,7 @@ from fastcore.basics import patch
 from fastcore.meta import delegates
 from .core import InputError, NoFileError, StateError, atomic, evaluating
 from .integers import IntegerModel, Integers, Rescale, convert, float_graph, shift_of
-from .quantize import ActQuantizer, dequantize, is_quantized, to_quant
+from .quantize import ActQuantizer, is_quantized, to_quant
 from .learner import SynqLearner
 
 # %% ../nbs/12_runtime.ipynb #c826df66

@@ -411,10 +411,14 @@ class SynthesisBatch:
         self.canvas = canvas(len(y), c, h+2*job.margin, w+2*job.margin, gen, job.device)
         self.opt,self.slow_down = DESCENTS[job.descent](self.canvas.params, job)
 
+    def images(self)->torch.Tensor: # (N, C, h, w), border included
+        "The canvases as they are"
+        with autocast(self.y.device, self.job.amp): return self.canvas()
+
     def gradients(self)->dict: # name of term → its value
         "Forwards and backwards of the loss"
         job = self.job
-        self.x = random_window(self.canvas(), *job.shape[1:], self.rng, job.flip)
+        self.x = random_window(self.images(), *job.shape[1:], self.rng, job.flip)
         self.forward()
         values = {name: term.loss(self) for name,term in self.terms.items()}
         self.opt.zero_grad()
@@ -461,7 +465,7 @@ def forward(self:SynthesisBatch):
 # %% ../nbs/05_synthesize.ipynb #05d00007
 @patch
 def within_memory(self:SynthesisBatch)->dict: # name of term → its value
-    "`gradients`, with fewer images at once if there are too many; `MemoryError` if one is too many"
+    "`gradients`, with fewer images at once if there are too many; `RuntimeError` if one is too many"
     values,drawn = None,self.rng.getstate()
     while values is None:
         try: values = self.gradients()
@@ -500,15 +504,15 @@ def check_synthesis(n:int=1, # images
     if descent not in DESCENTS: raise InputError(f"descent {descent!r}: expected one of {', '.join(DESCENTS)}")
 
 def _finished(path, meta):
-    "What an earlier run with the same settings finished, and its log"
-    if path is None or not Path(path).exists(): return [],[]
+    "What an earlier run with the same settings finished, its log, and how many images its file has"
+    if path is None or not Path(path).exists(): return [],[],0
     old = SyntheticDataset.load(path)
     diff = {k for k in meta if old.meta.get(k)!=json.loads(json.dumps(meta[k])) and k not in ('n', 'log')}
     if diff: raise InputError(f"{path} was made with other settings ({', '.join(sorted(diff))}): choose another path, "
                               "or delete it to start over")
     size = meta['batch_size']
     keep = len(old) if len(old)==meta['n'] else min(len(old), meta['n'])//size*size
-    return [(old.x[:keep], old.y[:keep])] if keep else [],old.meta['log'][:math.ceil(keep/size)]
+    return [(old.x[:keep], old.y[:keep])] if keep else [],old.meta['log'][:math.ceil(keep/size)],len(old)
 
 def _batches(job, labels, mine, make, terms, progress):
     "Optimise the batches with the numbers `mine`; yields images, labels and last values of each"
@@ -523,7 +527,7 @@ def _batches(job, labels, mine, make, terms, progress):
         if progress is True: bar.comment = note
         if i<job.iters-1: continue
         if progress=='log': print(note, flush=True)
-        yield batch.canvas().detach().half().cpu(),labels[k],values
+        yield batch.images().detach().half().cpu(),labels[k],values
 
 def _of_all(batches, rounds):
     "The batches of all processes, in the order of their numbers; each has one in every round, but for the last"
@@ -556,13 +560,14 @@ def synthesize(teacher:nn.Module, # trained classifier; left untouched
     shape,n_out = infer_io(teacher, size)
     teacher = returns_logits(teacher, shape).to(device, memory_format=torch.channels_last)
     terms = make_terms((terms or default_terms(teacher)) | (reweigh or {}), TERMS)
+    if not terms: raise InputError("no term is left: give one of them a weight above 0")
     make = CANVASES.get(canvas, canvas)
     margin = max(shape[1:])//8 if margin is None else margin
     job = SynthesisJob(teacher, shape, n_out, iters, lr, margin, flip, seed, amp, device, descent, at_once)
     meta = dict(n=n, shape=shape, n_out=n_out, teacher=teacher_hash(teacher), iters=iters, batch_size=batch_size,
                 lr=lr, descent=descent, canvas=stable_name(make), terms=stable_name(terms), margin=margin, flip=flip,
                 seed=seed, amp=amp)
-    done,meta['log'] = _finished(path, meta)
+    done,meta['log'],most = _finished(path, meta)
     labels = balanced_labels(n, n_out, seed).split(batch_size)
     first,(rank,world) = math.ceil(sum(len(y) for _,y in done)/batch_size),processes()
     mine,rounds = range(first+rank, len(labels), world),math.ceil((len(labels)-first)/world)
@@ -573,7 +578,7 @@ def synthesize(teacher:nn.Module, # trained classifier; left untouched
         for x,y,values in _of_all(_batches(job, labels, mine, make, terms, progress), rounds):
             meta['log'].append(values)
             done.append((x, y))
-            if path and rank==0: result().save(path)
+            if path and rank==0 and sum(map(len, (y for _,y in done)))>=most: result().save(path)
     return result()
 
 # %% ../nbs/05_synthesize.ipynb #054a57d1
@@ -622,7 +627,6 @@ class GeneratorCanvas:
         self.params = [dict(params=[self.codes], lr=2.), dict(params=list(self.net.parameters()), lr=.08)]
     def __call__(self):
         "The images (n, c, h, w)"
-        with autocast(self.codes.device): x = self.net(self.codes)
-        return x[...,:self.hw[0],:self.hw[1]].float()
+        return self.net(self.codes)[...,:self.hw[0],:self.hw[1]].float()
 
 CANVASES['generator'] = GeneratorCanvas

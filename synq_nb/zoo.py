@@ -66,8 +66,8 @@ def digits_data()->tuple: # (train, test) TensorDatasets: x (N,1,8,8) with zero 
     "scikit-learn's 8×8 digits, split into halves"
     from sklearn.datasets import load_digits
     digits = load_digits()
-    x,y = torch.tensor(digits.images, dtype=torch.float32)[:,None],torch.tensor(digits.target)
-    x = (x-4.884)/6.016
+    x,y = torch.tensor(digits.images, dtype=torch.float32)[:,None]/16,torch.tensor(digits.target)
+    x = (x-_DIGITS[0])/_DIGITS[1]
     return TensorDataset(x[::2], y[::2]),TensorDataset(x[1::2], y[1::2])
 
 # %% ../nbs/02_zoo.ipynb #fb67a797

@@ -1,4 +1,4 @@
-"""`synq demo`, `quantize`, `eval`, `export` and `info`.
+"""`synq demo`, `quantize`, `eval`, `export`, `rerun` and `info`.
 
 Docs: https://synq-nb.github.io/synq_nb/cli.html.md"""
 
@@ -47,14 +47,22 @@ def _overrides(texts:list)->dict:
 
 def _lines(path)->tuple:
     "The lines of a text file, or None without one"
-    return path and tuple(Path(path).read_text(encoding='utf-8').splitlines())
+    try: return path and tuple(Path(path).read_text(encoding='utf-8-sig').splitlines())
+    except UnicodeDecodeError as e: _refuse(f"{path}: expected text in UTF-8, one name a line ({e})")
 
+# %% ../nbs/15_cli.ipynb #15k00005
 def _value(text):
     "A value as in JSON or Python, or a number such as .5, or plain words"
     for read in (json.loads, float, ast.literal_eval):
         try: return read(text)
         except (ValueError, SyntaxError): pass
     return text
+
+_OBJECTS = 'cbs', 'opt_func', 'splitter', 'loss_func', 'metrics'
+
+def _momenta(value):
+    numbers = value if isinstance(value, (list, tuple)) else []
+    return len(numbers)==3 and all(isinstance(m, (int, float)) and 0<=m<1 for m in numbers)
 
 def _pairs(texts:list)->dict:
     "`NAME=VALUE` pairs, separated by commas or given one by one"
@@ -63,7 +71,10 @@ def _pairs(texts:list)->dict:
         name,equals,value = pair.partition('=')
         if not (name.isidentifier() and equals): _refuse(f"--set {pair!r}: expected NAME=VALUE")
         if name in ('wbits', 'abits', 'recipe', 'seed'): _refuse(f"--set {pair!r}: there is a flag --{name}")
+        if name in _OBJECTS: _refuse(f"--set {pair!r}: {name} is an object of Python, which only a program can pass")
         found[name] = _value(value)
+        if name=='moms' and not _momenta(found[name]):
+            _refuse(f"--set {pair!r}: expected three numbers below 1, such as moms=0.95,0.85,0.95")
     return found
 
 # %% ../nbs/15_cli.ipynb #c2c7de60
@@ -92,13 +103,10 @@ def _print_plan(plan):
 def _where(device, threads):
     "Set the number of threads, and check a device by using it"
     import torch
+    from synq_nb.runs import check_device
     if threads is not None and threads<1: _refuse(f"--threads {threads}: expected at least 1")
     if threads: torch.set_num_threads(threads)
-    try: torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as e:
-        why = str(e).splitlines()[0]
-        _refuse(f"--device {device}: {why}; expected cpu, or cuda or mps where there is one")
-    return device
+    return check_device(device)
 
 def _summary(run):
     "What a finished run did, in a table and a few lines"
@@ -186,13 +194,14 @@ def _export(out:Path, # folder of a finished run, or its packed.safetensors
 def _rerun(out:Path, # folder of a finished run
            to:Path=None, # folder for the repetition; default: beside it, OUT-again
            model:str=None, # module:function of the architecture, which a file may not choose
-           weights:Path=None # the teacher's checkpoint, if it is no longer where it was
+           weights:Path=None, # the teacher's checkpoint, if it is no longer where it was
+           device:str=None # cpu, cuda, cuda:1, mps; default: that of the run
           ):
     "Do a finished run again, and compare the files"
     from synq_nb.runs import Run
     run = Run.load(out)
     to = to or out.with_name(f'{out.name}-again')
-    files,where = run.compare(run.again(to, model, weights, _progress()))
+    files,where = run.compare(run.again(to, model, weights, _progress(), device))
     for name,same in files.items(): print(f"{name:<32} {'the same bytes' if same else 'other bytes'}")
     for name,(a,b) in where.items(): print(f'{name}: {a} in {out}, {b} in {to}')
     return 0 if all(files.values()) else 1
@@ -204,15 +213,18 @@ def _demo(out:Path=Path('runs/demo'), # folder for the run
           seed:int=0 # of everything
          ):
     "Train a classifier of picture patches, forget the data, quantise it, and compare"
+    from synq_nb.lowpass import DEFAULT_CUTOFF, lowpass
     from synq_nb.quantize import calibrate, quantize
+    from synq_nb.synthesize import SyntheticDataset
     from synq_nb.zoo import evaluate, model_card, patches_data
     print('training the teacher on patches of sixteen pictures, about a minute, the first time')
     small = dict(n=1024, iters=40, epochs=8, bn=.3, hard=1.)
     run,teacher = _start(out, model_card('patches'), None, wbits=wbits, abits=abits, seed=seed, **small)
-    if run.record['finished']: return
-    print('quantising it without data')
-    learn = run.quantize(teacher, progress=_progress())
-    rounded = calibrate(quantize(teacher, wbits, abits, method='minmax'), learn.seen(256))
+    if not run.record['finished']:
+        print('quantising it without data')
+        run.quantize(teacher, progress=_progress())
+    images = lowpass(SyntheticDataset.load(run.parts/'synth.safetensors').images(256), DEFAULT_CUTOFF)
+    rounded = calibrate(quantize(teacher, wbits, abits, method='minmax'), images)
     models = {'teacher, float': teacher, f'round-to-nearest W{wbits}A{abits}': rounded,
               f'SynQ W{wbits}A{abits}': run.student()}
     test = patches_data()[1]
@@ -276,6 +288,7 @@ def _info(run:str=None, # folder of a run, or name of a model as for quantize, t
 
 # %% ../nbs/15_cli.ipynb #2c1bda70
 _COMMANDS = dict(demo=_demo, quantize=_quantize, eval=_eval, export=_export, rerun=_rerun, info=_info)
+_CONTINUED = _demo, _quantize, _rerun
 _LIST = [f'  {name:<10} {f.__doc__}' for name,f in _COMMANDS.items()]
 _USAGE = '\n'.join(['usage: synq COMMAND [options]', '', *_LIST, '',
                     'synq COMMAND --help lists the options, synq --version says which version this is'])
@@ -294,7 +307,6 @@ def _sentence(error):
 
 def _run(command, args):
     "Run one command; its exit status"
-    from synq_nb.core import processes
     pdb = args.pop('pdb')
     try:
         with warnings.catch_warnings():
@@ -303,9 +315,10 @@ def _run(command, args):
             warnings.showwarning = lambda message,*args: _say(message)
             return command(**args) or 0
     except KeyboardInterrupt:
-        if processes()[1]>1: signal.signal(signal.SIGINT, signal.SIG_IGN)  # the launcher passes it on as well
+        core = sys.modules.get('synq_nb.core')  # Ctrl-C may come before that is imported
+        if core and core.processes()[1]>1: signal.signal(signal.SIGINT, signal.SIG_IGN)  # the launcher passes it on
         print(file=sys.stderr)
-        _say('stopped; finished work is kept, and the same command continues it')
+        _say('stopped'+'; finished work is kept, and the same command continues it'*(command in _CONTINUED))
         return 130
     except Exception as e:
         if os.environ.get('SYNQ_DEBUG'): raise

@@ -6,7 +6,7 @@ Docs: https://synq-nb.github.io/synq_nb/runs.html.md"""
 
 # %% auto #0
 __all__ = ['FORMATS', 'Run', 'run_options', 'kept_bytes', 'preflight', 'Format', 'OnnxFormat', 'PackedFormat', 'plot_loss',
-           'run_figures', 'report_html', 'measure_file', 'export_file']
+           'run_figures', 'report_html', 'measure_file', 'check_device', 'export_file']
 
 # %% ../nbs/14_runs.ipynb #d88690f1
 import base64, json, math, os, re, shlex, sys, time, warnings
@@ -21,7 +21,7 @@ from fastcore.xml import (Body, Div, Figure, H1, H2, Head, Html, Img, Link, Main
                           Td, Th, Thead, Title, Tr, to_xml)
 from filelock import FileLock, Timeout
 from . import __version__
-from .core import (InputError, NoFeatureMap, NoFileError, StateError, check_finite, in_batches,
+from .core import (InputError, NoFeatureMap, NoFileError, StateError, SynqError, check_finite, in_batches,
                           infer_io, machine, make_terms, plain_copy, processes, returns_logits, teacher_hash,
                           write_json, write_text)
 from .figures import COLORS, STYLE, describe, plot_images, readable_log, to_png
@@ -39,7 +39,7 @@ from .integers import convert, load_packed, pack, packed_meta
 from .runtime import OnnxClassifier, export_onnx
 
 # %% ../nbs/14_runs.ipynb #8152884b
-_TMP = re.compile(r'\..+\.(\d+)\.tmp')  # the names that `core.atomic` gives out
+_TMP = re.compile(r'\..+\.(\d+)\.tmp|\.lock')  # the names that `core.atomic` gives out, and the lock
 
 def _running(pid):
     "Whether a process may still be writing"
@@ -55,7 +55,7 @@ def _remove_leftovers(folder):
         try: path.unlink(missing_ok=True)
         except PermissionError: pass
 
-# %% ../nbs/14_runs.ipynb #77dc1333
+# %% ../nbs/14_runs.ipynb #14k00016
 @contextmanager
 def _reading(file):
     "Turn what a damaged record causes into a `ValueError` that names the file"
@@ -65,6 +65,16 @@ def _reading(file):
         raise InputError(f"{file} is not the record of a run, or is damaged ({what}): "
                          "expected the one that `synq quantize` wrote") from None
 
+_OPTIONS = dict(model=str, weights=(str, type(None)), teacher=str, wbits=int, abits=int, recipe=str, seed=int,
+                changes=dict, size=list, flip=bool)
+_FINISHED = dict(files=dict, figures=dict, missing=dict, layers=list, settings=dict, versions=dict, device=str,
+                 threads=int)
+
+def _check_kinds(values, kinds):
+    for name,kind in kinds.items():
+        if not isinstance(values[name], kind): raise TypeError(f"{name} is a {type(values[name]).__name__}")
+
+# %% ../nbs/14_runs.ipynb #77dc1333
 class Run:
     "A folder with one quantisation: its options, files and figures, and what was measured"
     def __init__(self,
@@ -92,11 +102,10 @@ class Run:
             raise NoFileError(f"no run at {folder}: expected the folder that `synq quantize --out` wrote")
         with _reading(file):
             record = json.loads(file.read_text(encoding='utf-8'))
-            for name,kind in dict(options=dict, finished=bool, seconds=dict).items():
-                if not isinstance(record[name], kind): raise TypeError(f"{name} is no {kind.__name__}")
-            run = cls(folder, record)
-            repr(run)
-            return run
+            _check_kinds(record, dict(options=dict, finished=bool, seconds=dict))
+            _check_kinds(record['options'], _OPTIONS)
+            if record['finished']: _check_kinds(record, _FINISHED)
+            return cls(folder, record)
 
 
 # %% ../nbs/14_runs.ipynb #b7e2d9a4
@@ -105,7 +114,7 @@ def open(cls:Run,
          folder, # to be made, or of a run to be continued
          options:dict # everything that decides the result, as JSON values
         )->'Run':
-    "Start or continue a run; raises `ValueError` if the folder holds another one"
+    "Start or continue a run; raises `ValueError` if the folder holds another one, `RuntimeError` if that is at work"
     folder,options = Path(folder),json.loads(json.dumps(options))
     if (folder/'run.json').is_file():
         run = cls.load(folder)
@@ -118,7 +127,7 @@ def open(cls:Run,
         raise InputError(f"{folder} is not empty and holds no run: choose another --out")
     folder.mkdir(parents=True, exist_ok=True)
     run = cls(folder, dict(options=options, finished=False, seconds={}))
-    run.save()
+    with run._alone(): run.save()
     return run._continue()
 
 
@@ -130,9 +139,11 @@ def _worked(self:Run):
 
 @patch
 def _discard(self:Run):
-    "Remove a folder in which nothing was done"
-    if self._worked(): return
-    (self.folder/'run.json').unlink(missing_ok=True)
+    "Remove a folder in which nothing was done, if the record in it is that of this run"
+    file = self.folder/'run.json'
+    if self._worked() or not file.is_file() or Run.load(self.folder).options!=self.options: return
+    for path in (file, self.folder/'.lock'):
+        with suppress(PermissionError): path.unlink(missing_ok=True)  # Windows keeps open files
     for folder in (self.parts, self.folder):
         if folder.is_dir() and not any(folder.iterdir()): folder.rmdir()
 
@@ -142,6 +153,23 @@ def _continue(self:Run):
     if self.record['finished']:  # a process may have been killed just after it had said so
         for left in (self.parts/'finetune.pt', self.folder/'.lock'): left.unlink(missing_ok=True)
     return self
+
+# %% ../nbs/14_runs.ipynb #14d00005
+@patch
+@contextmanager
+def _alone(self:Run):
+    "Work in the folder while no other process does, or raise `RuntimeError`; what fails at once leaves no folder"
+    lock = FileLock(self.folder/'.lock', timeout=0)
+    try: lock.acquire()
+    except Timeout: raise StateError(f"another process is working in {self.folder}: wait until it has ended, or "
+                                     "choose another --out") from None
+    try: yield
+    except Exception:
+        self._discard()
+        raise
+    finally:
+        with suppress(PermissionError): (self.folder/'.lock').unlink(missing_ok=True)  # Windows keeps open files
+        lock.release()
 
 # %% ../nbs/14_runs.ipynb #bfd6c6ca
 def run_options(card:ModelCard, # of the model
@@ -164,7 +192,9 @@ def run_options(card:ModelCard, # of the model
         plan = choose_recipe(recipe, QuantSpec(wbits, abits), teacher).changed(**changes)
         check_recipe(plan, QuantSpec.take(wbits, abits, dict(plan.learner)), teacher)
     except (TypeError, AttributeError) as e: raise InputError(f"settings {changes}: {e}") from None
-    (channels,*_),_ = infer_io(teacher, card.size)
+    (channels,*_),n_out = infer_io(teacher, card.size)
+    if card.labels is not None and len(card.labels)!=n_out:
+        raise InputError(f"{len(card.labels)} names for the {n_out} classes of {card.name}: give each class one name")
     if channels!=len(card.mean):
         raise InputError(f"{card.name} takes {channels} channels, but mean and std are given for {len(card.mean)}: "
                          "pass one value for each channel")
@@ -274,9 +304,11 @@ def _map_line(trial):
     except NoFeatureMap: return 'none: this network has no feature map'
     return f'{layer}, {h}×{w} positions'
 
+def _why(error): return str(error) if isinstance(error, SynqError) else f'{type(error).__name__}: {error}'
+
 def _files_line(trial):
     try: convert(trial.student, trial.images(4))
-    except (ValueError, RuntimeError) as e: return f'none for a device: {e}'
+    except Exception as e: return f'none for a device: {_why(e)}'
     return 'can be converted to integers'
 
 def _free_bytes(device):
@@ -511,9 +543,10 @@ def _command(options):
         value = options[name]
         if value!=usual.get(name): add(name, _text(value[0] if name=='size' and value[0]==value[-1] else value))
     if options['labels']!=usual.get('labels'): add('labels', 'FILE')
-    if options['flip']!=usual.get('flip', True): words.append('--flip' if options['flip'] else '--no-flip')
+    if usual.get('flip', True) and not options['flip']: words.append('--no-flip')
     for name,value in options['changes'].items():
-        add(*(name, _text(value)) if name in _FLAGS else ('set', f'{name}={_text(value)}'))
+        number = name in _FLAGS and isinstance(value, (int, float))
+        add(*(name, _text(value)) if number else ('set', f'{name}={_text(value)}'))
     return f"{shlex.join(words)} --out RUN"
 
 # %% ../nbs/14_runs.ipynb #a3b3d2b3
@@ -616,11 +649,11 @@ def _write_files(self:Run, learn):
     "Write the student in every format, and return why some are missing: no failure here may cost the student"
     card,missing = ModelCard(self.options['model'], None).changed(**{k: self.options[k] for k in _SETTINGS}),{}
     try: model = convert(learn.model, learn.seen(256))
-    except (ValueError, RuntimeError) as e: return {fmt.filename: str(e) for fmt in FORMATS.values()}
+    except Exception as e: return {fmt.filename: _why(e) for fmt in FORMATS.values()}
     for fmt in FORMATS.values():
         try: fmt.write(model, self.folder/fmt.filename, learn.seen(32), card)
         except OSError: raise
-        except Exception as e: missing[fmt.filename] = str(e)
+        except Exception as e: missing[fmt.filename] = _why(e)
     return missing
 
 # %% ../nbs/14_runs.ipynb #31433a2e
@@ -670,29 +703,14 @@ def plan(self:Run,
         )->dict: # subject → sentence
     "The `preflight` of this run; what cannot work leaves no folder behind"
     o = self.options
-    try: return preflight(teacher, o['wbits'], o['abits'], o['recipe'], tuple(o['size']), device, **o['changes'])
-    except ValueError:
-        self._discard()
-        raise
-
-# %% ../nbs/14_runs.ipynb #14d00005
-@patch
-@contextmanager
-def _alone(self:Run):
-    "Work in the folder while no other process does; raises `RuntimeError` if one does"
-    lock = FileLock(self.folder/'.lock', timeout=0)
-    try: lock.acquire()
-    except Timeout: raise StateError(f"another process is working in {self.folder}: wait until it has ended, or "
-                                     "choose another --out") from None
-    try: yield
-    finally:
-        with suppress(PermissionError): (self.folder/'.lock').unlink(missing_ok=True)  # Windows keeps open files
-        lock.release()
+    with self._alone():
+        return preflight(teacher, o['wbits'], o['abits'], o['recipe'], tuple(o['size']), device, **o['changes'])
 
 # %% ../nbs/14_runs.ipynb #14d00006
 @patch
 def _work(self:Run, teacher, progress, device):
     self.record,o = Run.load(self.folder).record,self.options
+    if self.record['options']!=o: raise InputError(f"{self.folder} holds another run: choose another --out")
     self.record |= dict(seconds=self._seconds(), since=time.time())
     if processes()[0]==0: self.save()
     never = {} if o['flip'] else dict(flip=False)  # a recipe may refrain from mirroring too
@@ -708,11 +726,7 @@ def quantize(self:Run,
              device=None # default: the GPU if there is one
             ): # the finished learner, from `zero_shot_quantize`; None in all processes but the first
     "Do the work of a run, from where it was stopped, and `finish` it"
-    try:
-        with nullcontext() if processes()[0] else self._alone(): return self._work(teacher, progress, device)
-    except ValueError:
-        self._discard()  # a setting that was found wrong before anything was made
-        raise
+    with nullcontext() if processes()[0] else self._alone(): return self._work(teacher, progress, device)
 
 # %% ../nbs/14_runs.ipynb #2cc91172
 @patch
@@ -751,11 +765,13 @@ def add_accuracy(self:Run,
                  rows:dict, # name → `Accuracy`
                  data:str # which images these were
                 ):
-    "Keep measured accuracies in the record and the report"
+    "Keep measured accuracies in the record and the report, or say why they cannot be kept"
     def plain(acc): return dict(k=acc.k, n=acc.n, low=acc.interval[0], high=acc.interval[1])
     self.record |= dict(data=data, accuracy={name: plain(acc) for name,acc in rows.items()})
-    self.write_report()
-    self.save()
+    try:
+        self.write_report()
+        self.save()
+    except (OSError, ValueError) as e: print(f"not kept in {self.folder}: {e}")
 
 @patch
 def teacher(self:Run,
@@ -805,20 +821,33 @@ def compare(self:Run,
     with _reading(self.folder/'run.json'): here,there = _where(self.record),_where(other.record)
     return files,{k: (here.get(k), there.get(k)) for k in here|there if here.get(k)!=there.get(k)}
 
+# %% ../nbs/14_runs.ipynb #14k00017
+def check_device(device # as torch names it; None: the usual one
+                ): # `device`
+    "Raise `ValueError` for a device that this machine lacks, by using it"
+    try: torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as e:
+        why = str(e).splitlines()[0]
+        raise InputError(f"--device {device}: {why}; expected cpu, or cuda or mps where there is one") from None
+    return device
+
 @patch
 def again(self:Run,
           folder, # for the repetition
           model:str=None, # the model's name, for those that a file may not choose
           weights=None, # the teacher's checkpoint, if it is no longer where it was
-          progress=True # as for `quantize`
+          progress=True, # as for `quantize`
+          device=None # default: the one of the run
          )->Run: # the repetition
     "Do a finished run once more, with as many threads"
     if not self.record['finished']: raise InputError(f"{self.folder} is not finished, so there is nothing to repeat")
+    device = check_device(device or self.record['device'])
     teacher,threads = self.teacher(model, weights),torch.get_num_threads()
     run = Run.open(folder, self.options)
+    if run.record['finished']:
+        raise InputError(f"{folder} holds a finished repetition: delete it, or name another folder with --to")
     torch.set_num_threads(self.record['threads'])
-    try:
-        if not run.record['finished']: run.quantize(teacher, progress, self.record['device'])
+    try: run.quantize(teacher, progress, device)
     finally: torch.set_num_threads(threads)
     return run
 

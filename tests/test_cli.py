@@ -1,6 +1,6 @@
 "What a notebook cannot show: real processes, real Ctrl-C, other people's models and files"
 import json, os, shutil, signal, subprocess, sys, time
-import numpy as np, pytest, torch
+import numpy as np, pytest, synq_nb.zoo as zoo, torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from synq_nb.cli import main
@@ -96,6 +96,32 @@ def test_killed_before_the_end(weights, tmp_path, monkeypatch, synq):
     assert (out/'report.html').exists() and not (out/'parts/finetune.pt').exists()
     assert {p.stem for p in (out/'figures').iterdir()}==FIGURES
 
+TORCH_STOPS = '''
+import sys
+class Stop:
+    def find_spec(name, *args):
+        if name=='torch': raise KeyboardInterrupt
+sys.meta_path.insert(0, Stop)
+from synq_nb.cli import main
+sys.exit(main([*sys.argv[1:]]))'''
+
+@pytest.mark.parametrize('args,kept', [(('eval', 'run'), False), (('rerun', 'run'), True)])
+def test_ctrl_c_while_torch_is_imported(args, kept):
+    r = subprocess.run([sys.executable, '-c', TORCH_STOPS, *args], capture_output=True, text=True, env=ENV)
+    assert r.returncode==130 and r.stderr.startswith('\nsynq: stopped') and r.stderr.count('\n')==2, r.stderr
+    assert ('continues' in r.stderr)==kept
+
+def test_a_demo_stopped_while_it_counts_goes_on_to_its_comparison(tmp_path, monkeypatch, synq):
+    card,out = model_card('digits'),tmp_path/'demo'  # smaller than the patches
+    monkeypatch.setattr(zoo, 'model_card', lambda name: card)
+    monkeypatch.setattr(zoo, 'patches_data', lambda: (None, card.test_data()))
+    def killed(*args): raise KeyboardInterrupt
+    with monkeypatch.context() as m:
+        m.setattr(zoo, 'evaluate', killed)
+        assert synq('demo', '--out', out)[0]==130 and Run.load(out).record['finished']
+    code,said,err = synq('demo', '--out', out)
+    assert code==0 and 'SynQ recovered' in said and len(Run.load(out).record['accuracy'])==3, err
+
 def test_bad_input_is_one_line(weights, tmp_path, synq):
     pickled,out = tmp_path/'model.pt',tmp_path/'a'
     torch.save(DigitsNet(), pickled)
@@ -116,11 +142,13 @@ def test_bad_input_is_one_line(weights, tmp_path, synq):
     assert not out.exists()
 
 def test_rejected_options_leave_no_folder(weights, tmp_path, synq):
-    out = tmp_path/'a'
+    out,few = tmp_path/'a',tmp_path/'few.txt'
+    few.write_text('one name')
     for more in ('--wbits 9', '--epochs -1', '--lr -1', '--n 4', '--iters 0', '--cutoff -1', '--cam -5', '--size 0',
                  '--size 9,x', '--mean 0.5,0.5', '--labels nowhere', '--set tau', '--set tua=0.1', '--set canvas=stone',
                  '--set seed=1', '--set flip=true', '--set lr=high', '--device nowhere', '--threads 0', '--batch 0',
-                 '--override fc', '--override nothing=8,8', '--override fc=9,9'):
+                 '--override fc', '--override nothing=8,8', '--override fc=9,9', '--set opt_func=adam',
+                 '--set splitter=x', '--set cbs=x', '--set moms=3', f'--labels {few}'):
         code,_,err = synq(*quantize_args(weights, out, *more.split()))
         assert code==2 and err.count('\n')==1 and not out.exists(), (more, err)
 
@@ -237,6 +265,16 @@ def test_tables_of_hugging_face(images, monkeypatch):
     monkeypatch.setitem(sys.modules, 'datasets', None)
     with pytest.raises(ValueError, match='pip install datasets'): load_images(images/'hf', card, 10)
 
+def test_a_run_is_repeated_once_and_where_it_can_be(finished, tmp_path, synq):
+    record = json.loads((finished/'run.json').read_text())
+    (finished/'run.json').write_text(json.dumps(record | dict(device='nowhere')))
+    code,_,err = synq('rerun', finished)
+    assert code==2 and '--device nowhere' in err and not (tmp_path/'run-again').exists(), err
+    code,said,err = synq('rerun', finished, '--device', 'cpu')
+    assert code==0 and f'device: nowhere in {finished}, cpu in' in said, err
+    code,said,err = synq('rerun', finished, '--device', 'cpu')
+    assert code==2 and 'holds a finished repetition' in err and 'same bytes' not in said, err
+
 def test_images_of_another_size_are_refused(weights, tmp_path, images, synq):
     assert synq(*tiny_args(weights, tmp_path/'run'))[0]==0
     np.savez(tmp_path/'big.npz', x=np.zeros((2,1,9,9), np.uint8), y=[0,1])
@@ -267,7 +305,7 @@ def test_damaged_records_are_named(finished, synq):
     whole = (finished/'run.json').read_text()
     def check(text):
         (finished/'run.json').write_text(text)
-        for use in (Run.card, Run.student, Run.write_report):
+        for use in (Run.card, Run.student, Run.write_report, lambda run: run.compare(run)):
             try: use(Run.load(finished))
             except ValueError as e: assert 'run.json' in str(e) or 'expected' in str(e), (text, e)
         assert '<script>' not in (finished/'report.html').read_text()

@@ -35,9 +35,9 @@ def plot_difficulty(d:torch.Tensor, # (N,) difficulties
     middle = (torch.arange(n_bins)+.5)/n_bins
     axs[0].bar(middle, count, .9/n_bins)
     axs[0].set_ylabel('samples')
-    for (name,w),mark in zip((wrong if isinstance(wrong, dict) else {'teacher': wrong}).items(), 'osv'):
+    for i,(name,w) in enumerate((wrong if isinstance(wrong, dict) else {'teacher': wrong}).items()):
         share = torch.bincount(which, w.float().cpu(), n_bins)/count
-        axs[1].plot(middle, share*100, marker=mark, label=name)
+        axs[1].plot(middle, share*100, marker='osv'[i%3], label=name)
     axs[1].set_ylabel('contradicts the label, %')
     for ax in axs:
         ax.axvline(tau, color='0.5', ls='--', label=f'τ = {tau:g}')

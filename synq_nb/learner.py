@@ -33,7 +33,7 @@ from fastprogress.fastprogress import progress_bar
 from .core import (InputError, StateError, TrainingError, autocast, average, evaluating, fingerprint, gather,
                           hooked, make_terms, out_of_memory, plain_copy, processes, returns_logits, stable_name,
                           teacher_hash, write_bytes)
-from .quantize import METHODS, QuantSpec, act_quantizers, calibrate, equalize, quantize, used_layers
+from .quantize import METHODS, MinMax, QuantSpec, act_quantizers, calibrate, equalize, quantize, used_layers
 from .lowpass import DEFAULT_CUTOFF, LowPass
 from .synthesize import RandomWindow, SyntheticDataset
 from .distill import (AlignTerm, AttentionAlign, FeatureAlign, FrozenBN, KLLoss, LossTerm, MixImages,
@@ -444,8 +444,9 @@ def check_fit(epochs:int, # passes over the synthetic images
     if schedule not in SCHEDULES: raise InputError(f"schedule {schedule!r}: expected one of {', '.join(SCHEDULES)}")
     if not (epochs>=1 and lr>0):
         raise InputError(f"epochs={epochs}, lr={lr}: expected at least one epoch and a positive rate")
-    if schedule=='adaptive' and spec is not None and spec.method!='lsq':
-        raise InputError(f"the grids of method {spec.method!r} move with the weights: schedule 'adaptive' needs 'lsq'")
+    if schedule=='adaptive' and spec is not None and isinstance(METHODS[spec.method], MinMax):
+        raise InputError(f"the grids of method {spec.method!r} move with the weights: schedule 'adaptive' needs 'lsq' "
+                         "or 'mse'")
 
 # %% ../nbs/09_learner.ipynb #5aa10a46
 def log_line(row): # a row of fastai's recorder, or its header
@@ -473,13 +474,14 @@ def keep_better(self:SynqLearner,
                 rounded:dict, # state dict before the fit
                 before:tuple # its `gap`
                ):
-    "Go back to the rounded network unless the fit came clearly nearer to the teacher; raise if it did harm"
+    "Go back to the state before unless the fit came clearly nearer to the teacher; raise if it did harm"
     after = self.gap()
     if after[1]<before[1]-.05 and self.checkpoint.lowered<LOWER:
         raise TrainingError(f"fine-tuning failed: the student agrees with the teacher on {after[1]:.0%} of the "
                             f"held-out images, and on {before[1]:.0%} before.")
-    self.kept = 'fine-tuned' if after[0]<NEARER*before[0] else 'rounded'
-    if self.kept=='rounded': self.model.load_state_dict(rounded)
+    nearer = after[0]<NEARER*before[0]
+    self.kept = 'fine-tuned' if nearer else self.kept or 'rounded'
+    if not nearer: self.model.load_state_dict(rounded)
     right,n = max(after[1], before[1]),len(self.dls.valid_ds)
     if _guesses(right, n, self.dls.train_ds.meta['n_out']):
         raise TrainingError(f"the student only guesses: it agrees with the teacher on {right:.0%} of {n} held-out "

@@ -164,20 +164,30 @@ def find_doubts(learn:SynqLearner, # fitted
     return [sentence for doubt in DOUBTS.values() if (sentence := doubt(learn, x, logits))]
 
 # %% ../nbs/10_recipes.ipynb #5e156378
+_RANGES = {'n': (lambda v: v and v>=8, 'at least 8 images'),
+           'cutoff': (lambda v: not v or v>0, 'a positive number of cycles per pixel, or 0 for no filter'),
+           'mix': (lambda v: not v or 0<v<=1, 'a share from 0 to 1'),
+           'promote': (lambda v: not v or v>0, '0 or more'),
+           'T': (lambda v: v and v>0, 'a positive temperature'), 'lr': (lambda v: v and v>0, 'a positive rate'),
+           **dict.fromkeys(('observe', 'kl'), (lambda v: v is not None and v>=0, '0 or more')),
+           **dict.fromkeys(('iters', 'batch_size', 'bs'), (lambda v: v and v>=1, 'at least 1'))}
+
 def check_recipe(recipe:Recipe, # to be checked
                  spec:QuantSpec, # what is asked for
                  model:nn.Module=None # the model, for names of layers
                 ):
     "Raise `ValueError` for settings that cannot work, without doing any"
+    for name,value in [*recipe.images.items(), *recipe.learner.items(), *recipe.fit.items()]:
+        _check_kind(name, value)
+        fits,words = _RANGES.get(name, (None, ''))
+        if fits and not fits(value): raise InputError(f"{name}={value}: expected {words}")
+    if missing := [k for k in ('epochs', 'lr') if recipe.fit.get(k) is None]:
+        raise InputError(f"the recipe says nothing about {' and '.join(missing)}: expected both in its `fit`")
     make_terms((recipe.images.get('terms') or {}) | recipe.images.get('reweigh', {}), TERMS)
     make_terms(recipe.learner.get('terms') or {}, LOSS_TERMS)
     check_fit(**recipe.fit, spec=spec)
     check_synthesis(**recipe.images)
     if model is not None: spec.bits_of(list(quantizable(model)))
-    cutoff = recipe.learner.get('cutoff')
-    if cutoff and not cutoff>0:
-        raise InputError(f"cutoff {cutoff}: expected a positive number of cycles per pixel, or 0 for no filter")
-    if recipe.images.get('n', 8)<8: raise InputError(f"n={recipe.images['n']}: expected at least 8 images")
 
 # %% ../nbs/10_recipes.ipynb #cfce288c
 @delegates(synthesize, keep=True, but=['teacher', 'lr', 'terms', 'reweigh'])
@@ -251,7 +261,8 @@ def select_recipe(teacher:nn.Module, # float classifier
                  )->tuple: # name of the best, standard errors between it and the next, KL per seed by name
     "Rank candidates by mean held-out KL, without a real image; `ValueError` for other images or fewer than 2 seeds"
     recipes = {name: RECIPES['fast'].changed(**changes) for name,changes in candidates.items()}
-    other = [name for name,r in recipes.items() if r.images!=RECIPES['fast'].images]
+    def made(recipe): return {k:v for k,v in recipe.images.items() if k not in ('amp', 'at_once')}
+    other = [name for name,r in recipes.items() if made(r)!=made(RECIPES['fast'])]
     if other:
         raise InputError(f"{', '.join(other)}: these change how images are made, and candidates share their images")
     if len(recipes)<2 or seeds<2: raise InputError("nothing to compare: expected two candidates and two seeds or more")

@@ -13,7 +13,8 @@ A specification names them in its `changes`:
 - `light`: strength of the same random changes inside synthesis, where the teacher sees them in every step;
 - `against`: weight of the student's error in a second synthesis after half of the epochs, whose images then replace
   half of the first ones (0: other images, made without it);
-- `blocks`: probability with which a block of the student is replaced by the teacher's in a training step."""
+- `blocks`: probability with which a block of the student is replaced by the teacher's in a training step;
+- `thaw`: share of the epochs, from the first, in which BatchNorm uses each batch's statistics and follows them."""
 import math, random
 from contextlib import contextmanager
 from copy import deepcopy
@@ -26,7 +27,7 @@ from synq_nb.core import autocast
 from synq_nb.learner import Refresh
 from synq_nb.quantize import ActQuantizer
 
-TRIALS = 'drop', 'stages', 'leaves', 'renorm', 'average', 'equalise', 'jitter', 'cutmix', 'blocks', 'light', 'against'
+TRIALS = 'drop', 'stages', 'leaves', 'renorm', 'average', 'equalise', 'jitter', 'cutmix', 'blocks', 'light', 'against', 'thaw'
 
 class DropRounding(Callback):
     "Let each value of each activation pass unrounded with probability `p` in training"
@@ -39,6 +40,14 @@ class DropRounding(Callback):
     def after_fit(self):
         for h in self.hooks: h.remove()
     release = after_fit
+
+class Thaw(Callback):
+    "Let BatchNorm use the statistics of each batch in the first `share` of the epochs"
+    order = FrozenBN.order+1
+    def __init__(self, share): self.share = share
+    def before_train(self):
+        if self.epoch<self.share*self.n_epoch:
+            for norm in batchnorms(self.model).values(): norm.train()
 
 class Average(Callback):
     "Keep a moving average of the student's parameters, and end with it"
@@ -170,7 +179,7 @@ def add_trials(learn, on):
     "Add the transforms and callbacks that `on` names"
     for name,tfm in dict(jitter=Jitter, cutmix=CutMix).items():
         if name in on: learn.dls.train.after_batch.add(tfm(on[name]))
-    for name,cb in dict(drop=DropRounding, blocks=FloatBlocks, average=Average).items():
+    for name,cb in dict(drop=DropRounding, blocks=FloatBlocks, average=Average, thaw=Thaw).items():
         if name in on: learn.add_cb(cb(on[name]))
 
 class Against(Term):

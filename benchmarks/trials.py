@@ -27,7 +27,8 @@ from synq_nb.core import autocast
 from synq_nb.learner import Refresh
 from synq_nb.quantize import ActQuantizer
 
-TRIALS = 'drop', 'stages', 'leaves', 'renorm', 'average', 'equalise', 'jitter', 'cutmix', 'blocks', 'light', 'against', 'thaw'
+TRIALS = ('drop', 'stages', 'leaves', 'renorm', 'average', 'equalise', 'jitter', 'cutmix', 'blocks', 'light', 'against',
+          'thaw')
 
 class DropRounding(Callback):
     "Let each value of each activation pass unrounded with probability `p` in training"

@@ -16,6 +16,7 @@ import atexit, copy, hashlib, json, os, platform, subprocess
 from contextlib import contextmanager
 from functools import partial
 from importlib.util import find_spec
+from inspect import signature
 from pathlib import Path
 import torch, torch.nn as nn
 from safetensors import SafetensorError, safe_open
@@ -400,9 +401,10 @@ def stable_name(obj # function, class, partial, container, or an object with pla
     if isinstance(obj, dict): return {str(k):stable_name(v) for k,v in obj.items()}
     if isinstance(obj, partial): return [stable_name(obj.func), stable_name(obj.args), stable_name(obj.keywords)]
     if hasattr(obj, '__qualname__'): return f'{obj.__module__}.{obj.__qualname__}'
-    plain = {k:stable_name(v) for k,v in getattr(obj, '__dict__', {}).items()
-             if isinstance(v, (*_PLAIN, list, tuple, dict)) and k[0]!='_'}
-    return {'type': f'{type(obj).__module__}.{type(obj).__qualname__}', **plain}
+    given = signature(type(obj).__init__).parameters  # a list that is no argument may grow during a fit
+    kept = {k:stable_name(v) for k,v in getattr(obj, '__dict__', {}).items() if k[0]!='_'
+            and (isinstance(v, _PLAIN) or k in given and isinstance(v, (list, tuple, dict)))}
+    return {'type': f'{type(obj).__module__}.{type(obj).__qualname__}', **kept}
 
 # %% ../nbs/00_core.ipynb #d00b3c6f
 def make_terms(terms:dict, # name → weight, dictionary of arguments, or object

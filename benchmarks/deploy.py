@@ -48,7 +48,7 @@ def student_of(spec, teacher, cache):
 @call_parse
 def main(weights:str=None, # checkpoint of the CIFAR teacher
          data:str=None, # .npz or folder of labelled images
-         bits:str='88 48 44 33', # W and A bits
+         bits:str='88 78 48 44 33', # W and A bits
          seeds:str='0 1 2', # of images and fine-tuning
          models:str='digits resnet20_cifar10', # zoo names
          cache:str='runs/cache', # folder for image sets

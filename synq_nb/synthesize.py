@@ -503,6 +503,13 @@ def check_synthesis(n:int=1, # images
         raise InputError(f"canvas {canvas!r}: expected one of {', '.join(CANVASES)}")
     if descent not in DESCENTS: raise InputError(f"descent {descent!r}: expected one of {', '.join(DESCENTS)}")
 
+def _asked_for(terms, reweigh, teacher):
+    made = make_terms((terms or default_terms(teacher)) | (reweigh or {}), TERMS)
+    if not made: raise InputError("no term is left: give one of them a weight above 0")
+    return made
+
+
+# %% ../nbs/05_synthesize.ipynb #05k00006
 def _finished(path, meta):
     "What an earlier run with the same settings finished, its log, and how many images its file has"
     if path is None or not Path(path).exists(): return [],[],0
@@ -559,10 +566,8 @@ def synthesize(teacher:nn.Module, # trained classifier; left untouched
     check_finite(teacher)
     shape,n_out = infer_io(teacher, size)
     teacher = returns_logits(teacher, shape).to(device, memory_format=torch.channels_last)
-    terms = make_terms((terms or default_terms(teacher)) | (reweigh or {}), TERMS)
-    if not terms: raise InputError("no term is left: give one of them a weight above 0")
-    make = CANVASES.get(canvas, canvas)
-    margin = max(shape[1:])//8 if margin is None else margin
+    terms = _asked_for(terms, reweigh, teacher)
+    make,margin = CANVASES.get(canvas, canvas),max(shape[1:])//8 if margin is None else margin
     job = SynthesisJob(teacher, shape, n_out, iters, lr, margin, flip, seed, amp, device, descent, at_once)
     meta = dict(n=n, shape=shape, n_out=n_out, teacher=teacher_hash(teacher), iters=iters, batch_size=batch_size,
                 lr=lr, descent=descent, canvas=stable_name(make), terms=stable_name(terms), margin=margin, flip=flip,

@@ -23,7 +23,10 @@ CHANGES += [NOW|c for c in (
     dict(drop=.5), dict(stages=[3, 3]), dict(leaves=768, epochs=6), dict(renorm=True), dict(average=.98), dict(mix=1.),
     dict(epochs=24), dict(leaves=2304, epochs=4), dict(equalise=True), dict(jitter=.4), dict(cutmix=.5),
     dict(blocks=.3), dict(light=.4), dict(light=.4, jitter=.4), dict(against=0.), dict(against=1.),
-    dict(thaw=1.), dict(thaw=.5), dict(thaw=1., mix=0.), dict(thaw=.25), dict(thaw=.75), dict(thaw=.5, mix=0.))]
+    dict(thaw=1.), dict(thaw=.5), dict(thaw=1., mix=0.), dict(thaw=.25), dict(thaw=.75), dict(thaw=.5, mix=0.),
+    # more images with the same number of steps, and four times the steps over as many images and over more
+    dict(n=4608, epochs=4), dict(n=9216, epochs=2), dict(epochs=32), dict(n=4608, epochs=16), dict(n=9216, epochs=8),
+    dict(n=18432, epochs=4), dict(n=1152, epochs=16))]
 PAPER = [dict(n=2304), dict(n=2304, sgd=True), dict(n=2304, cutoff=.25), dict(n=2304, sgd=True, cutoff=.25),
          dict(n=2304, lr=1e-3)]
 

@@ -73,7 +73,9 @@ def images_of(spec, teacher, cache):
         light = changes.get('light')
         with lit(light) if light else nullcontext():
             folder = Path(cache)/f'light{light}' if light else cache
-            images,seconds = cached_images(teacher, recipe_of(spec).images, spec['seed'], folder)
+            args = recipe_of(spec).images
+            if 'between' in changes: args |= dict(terms=dict(bn=1., between=dict(weight=.1, share=changes['between'])))
+            images,seconds = cached_images(teacher, args, spec['seed'], folder)
     if n: images,seconds = images.part(n),seconds*n/len(images)
     if noise: images.x = add_noise(images.x.float(), noise, spec['seed']).half()
     return images,seconds

@@ -26,7 +26,9 @@ CHANGES += [NOW|c for c in (
     dict(thaw=1.), dict(thaw=.5), dict(thaw=1., mix=0.), dict(thaw=.25), dict(thaw=.75), dict(thaw=.5, mix=0.),
     # more images with the same number of steps, and four times the steps over as many images and over more
     dict(n=4608, epochs=4), dict(n=9216, epochs=2), dict(epochs=32), dict(n=4608, epochs=16), dict(n=9216, epochs=8),
-    dict(n=18432, epochs=4), dict(n=1152, epochs=16))]
+    dict(n=18432, epochs=4), dict(n=1152, epochs=16),
+    # other images: those whose statistics are matched all together, and those between two classes
+    dict(batch_size=2304), dict(batch_size=768), dict(between=.5), dict(between=.25))]
 PAPER = [dict(n=2304), dict(n=2304, sgd=True), dict(n=2304, cutoff=.25), dict(n=2304, sgd=True, cutoff=.25),
          dict(n=2304, lr=1e-3)]
 

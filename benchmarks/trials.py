@@ -14,7 +14,8 @@ A specification names them in its `changes`:
 - `against`: weight of the student's error in a second synthesis after half of the epochs, whose images then replace
   half of the first ones (0: other images, made without it);
 - `blocks`: probability with which a block of the student is replaced by the teacher's in a training step;
-- `thaw`: share of the epochs, from the first, in which BatchNorm uses each batch's statistics and follows them."""
+- `thaw`: share of the epochs, from the first, in which BatchNorm uses each batch's statistics and follows them;
+- `between`: share of the images that are made to lie between two classes (in the spirit of Qimera, NeurIPS 2021)."""
 import math, random
 from contextlib import contextmanager
 from copy import deepcopy
@@ -28,7 +29,7 @@ from synq_nb.learner import Refresh
 from synq_nb.quantize import ActQuantizer
 
 TRIALS = ('drop', 'stages', 'leaves', 'renorm', 'average', 'equalise', 'jitter', 'cutmix', 'blocks', 'light', 'against',
-          'thaw')
+          'thaw', 'between')
 
 class DropRounding(Callback):
     "Let each value of each activation pass unrounded with probability `p` in training"
@@ -192,6 +193,22 @@ class Against(Term):
         with autocast(batch.x.device, batch.job.amp): logits = self._student(batch.x)
         kl = KLLoss()(logits, None, batch.logits)
         return -kl/(1+kl)
+
+class Between(HardSamples):
+    "Class loss in which the last `share` of a batch is wanted between its own class and that of another image"
+    def __init__(self, weight=.1, gamma=.5, share=.5):
+        super().__init__(weight, gamma)
+        self.share = share
+    def loss(self, batch):
+        y,logits = batch.y,batch.logits.float()
+        n = len(y)-int(self.share*len(y))
+        part = torch.linspace(.5, 1, len(y)-n, device=y.device)[:,None]  # what the own class gets
+        own,other = (torch.nn.functional.one_hot(v[n:], logits.shape[1]) for v in (y, y.roll(1)))
+        wanted = part*own+(1-part)*other
+        between = torch.nn.functional.kl_div(logits[n:].log_softmax(1), wanted, reduction='none').sum(1)
+        return (n*hard_sample_loss(logits[:n], y[:n], self.gamma)+between.sum())/len(y)
+
+TERMS['between'] = Between
 
 class HalfAgainst(Refresh):
     "Replace half of the images by new ones, made against the student, after half of the epochs"

@@ -28,7 +28,9 @@ CHANGES += [NOW|c for c in (
     dict(n=4608, epochs=4), dict(n=9216, epochs=2), dict(epochs=32), dict(n=4608, epochs=16), dict(n=9216, epochs=8),
     dict(n=18432, epochs=4), dict(n=1152, epochs=16),
     # other images: those whose statistics are matched all together, and those between two classes
-    dict(batch_size=2304), dict(batch_size=768), dict(between=.5), dict(between=.25))]
+    dict(batch_size=2304), dict(batch_size=768), dict(between=.5), dict(between=.25),
+    # the recipe `best`, and more of its steps
+    dict(n=4608, epochs=12), dict(n=4608, epochs=32), dict(n=9216, epochs=16))]
 PAPER = [dict(n=2304), dict(n=2304, sgd=True), dict(n=2304, cutoff=.25), dict(n=2304, sgd=True, cutoff=.25),
          dict(n=2304, lr=1e-3)]
 

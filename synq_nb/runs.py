@@ -33,7 +33,8 @@ from .synthesize import (CANVASES, TERMS, SynthesisBatch, SynthesisJob, Syntheti
                                 batchnorms, default_terms, synthesize)
 from .cam import cam_layer, model_maps, show_maps
 from .difficulty import difficulty, plot_difficulty
-from .learner import SCHEDULES, SharedBatch, StopDivergence, own_random, synq_learner
+from .learner import (SCHEDULES, ObserveRanges, SharedBatch, StopDivergence, own_random,
+                             synq_learner)
 from .recipes import check_recipe, choose_recipe, trained_statistics, zero_shot_quantize
 from .integers import convert, load_packed, pack, packed_meta
 from .runtime import OnnxClassifier, export_onnx
@@ -268,7 +269,7 @@ def learner(self:_Trial, spec, settings, n, cbs=()):
 def fit_step(self:_Trial, spec, settings, n):
     "Seconds of the second training batch of `n` images"
     learn = self.learner(spec, settings | dict(bs=n, at_once=None), max(8, 5*n//2), clock := _Clock())
-    for cb in (StopDivergence, SharedBatch): learn.remove_cb(cb)  # noise proves nothing; this process is alone
+    for cb in (StopDivergence, ObserveRanges, SharedBatch): learn.remove_cb(cb)  # noise proves nothing, and alone
     with learn.no_bar(), learn.no_logging(): learn.fit(1, 1e-6)
     return clock.seconds
 

@@ -49,6 +49,11 @@ assert len(set(gather(str(learn.curve))))==1""")
     code,said = launch(*TWO, str(script), cwd=tmp_path)
     assert code==0, said
 
+def test_the_papers_quantiser_from_the_command_line(command, tmp_path):
+    # the first process tries a step on its own, with ranges that follow the data
+    code,said = launch(*TWO, *command, 'two', '--recipe', 'paper_fast', cwd=tmp_path)
+    assert code==0, said
+
 @pytest.mark.skipif(not Path('/proc/self/task').exists(), reason="threads of other systems are not listed there")
 def test_no_thread_of_the_group_is_left(tmp_path):
     # such a thread, if it still has a tensor to give back, aborts the end of the program in one of 15 runs

@@ -29,7 +29,9 @@ CHANGES += [NOW|c for c in (
     # other images: those whose statistics are matched all together, and those between two classes
     dict(batch_size=2304), dict(between=.5),
     # the recipe `best`, and more of its steps and images
-    dict(n=4608, epochs=12), dict(n=4608, epochs=32), dict(n=9216, epochs=16))]
+    dict(n=4608, epochs=12), dict(n=4608, epochs=32), dict(n=9216, epochs=16),
+    # weights that are drawn to their grid
+    dict(damp=.001), dict(damp=.01), dict(damp=.1))]
 PAPER = [dict(n=2304), dict(n=2304, sgd=True), dict(n=2304, cutoff=.25), dict(n=2304, sgd=True, cutoff=.25),
          dict(n=2304, lr=1e-3)]
 

@@ -15,7 +15,9 @@ A specification names them in its `changes`:
   half of the first ones (0: other images, made without it);
 - `blocks`: probability with which a block of the student is replaced by the teacher's in a training step;
 - `thaw`: share of the epochs, from the first, in which BatchNorm uses each batch's statistics and follows them;
-- `between`: share of the images that are made to lie between two classes (in the spirit of Qimera, NeurIPS 2021)."""
+- `between`: share of the images that are made to lie between two classes (in the spirit of Qimera, NeurIPS 2021);
+- `damp`: final weight of the squared distance of all weights from the grid, which keeps them from swinging between two
+  of its values; it grows from 0 by a cosine (Nagel et al., ICML 2022)."""
 import math, random
 from contextlib import contextmanager
 from copy import deepcopy
@@ -29,7 +31,7 @@ from synq_nb.learner import Refresh
 from synq_nb.quantize import ActQuantizer
 
 TRIALS = ('drop', 'stages', 'leaves', 'renorm', 'average', 'equalise', 'jitter', 'cutmix', 'blocks', 'light', 'against',
-          'thaw', 'between')
+          'thaw', 'between', 'damp')
 
 class DropRounding(Callback):
     "Let each value of each activation pass unrounded with probability `p` in training"
@@ -62,6 +64,19 @@ class Average(Callback):
         if self.epoch<self.n_epoch-1: return
         with torch.no_grad():
             for k,v in self.model.named_parameters(): v.copy_(self.mean[k])
+
+class Damp(LossTerm):
+    "Draw each weight to the value it is rounded to, more and more towards the end"
+    label = 'damp'
+    def measure(self):
+        layers = [m for m in self.model.modules() if hasattr(getattr(m, 'weight_quantizer', None), 'bits')]
+        return (1-math.cos(math.pi*self.pct_train))/2*sum(self.apart(m) for m in layers)
+    @staticmethod
+    def apart(layer):
+        q,w = layer.weight_quantizer,layer.weight
+        scale,zero = (t.detach() for t in q.qparams(w))
+        low,high = ((end+q.offset-zero)*scale for end in (q.qmin, q.qmax))
+        return (torch.minimum(torch.maximum(w, low), high)-layer.qweight.detach()).square().sum()
 
 def dead_leaves(n, size, seed, leaves=120):
     "Shaded discs and boxes that hide one another, radii with density r^-3: edges and flat areas like photographs"
@@ -181,7 +196,7 @@ def add_trials(learn, on):
     "Add the transforms and callbacks that `on` names"
     for name,tfm in dict(jitter=Jitter, cutmix=CutMix).items():
         if name in on: learn.dls.train.after_batch.add(tfm(on[name]))
-    for name,cb in dict(drop=DropRounding, blocks=FloatBlocks, average=Average, thaw=Thaw).items():
+    for name,cb in dict(drop=DropRounding, blocks=FloatBlocks, average=Average, thaw=Thaw, damp=Damp).items():
         if name in on: learn.add_cb(cb(on[name]))
 
 class Against(Term):

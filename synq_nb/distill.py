@@ -161,6 +161,7 @@ class AttentionAlign(FeatureAlign):
     "Squared distance of pooled squared feature maps, each image's scaled to unit length, averaged over blocks (HAST)"
     label = 'attention'
     def align(self, student, teacher):
-        def pooled(x): return F.normalize(x.float().square().flatten(2).mean(2), dim=1)
+        def pooled(x):
+            return F.normalize(torch.linalg.vector_norm(x.flatten(2), dim=2, dtype=torch.float32).square(), dim=1)
         gaps = [(pooled(s)-pooled(t)).square().mean() for s,t in zip(student, teacher)]
         return sum(gaps)/len(gaps)

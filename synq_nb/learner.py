@@ -250,6 +250,8 @@ class Compiled(Callback):
     def networks(self): return self.model,self.learn.teacher.teacher
     @property
     def aligned(self): return [t for t in self.learn.loss_terms if isinstance(t, AlignTerm)]
+    @property
+    def of_maps(self): return [t for t in self.aligned if isinstance(t, FeatureAlign)]
 
     def before_fit(self):
         long = self.n_epoch*len(self.dls.train_ds)>=PAYS
@@ -266,16 +268,18 @@ class Compiled(Callback):
             term.before_batch()
         if any(term.leaf for term in self.aligned):
             return self.refuse("a term needs gradients inside the network")
-        self.on = True
+        self.on,how = True,dict(backend=self.backend, dynamic=False)
         for m in self.networks:
-            m.to(memory_format=torch.channels_last).compile(backend=self.backend, dynamic=False)
-            m._compiled_call_impl = partial(self.attempt, m, m._compiled_call_impl)
+            m.to(memory_format=torch.channels_last).compile(**how)
+            m._compiled_call_impl = partial(self.attempt, m._call_impl, m._compiled_call_impl)
+        for t in self.of_maps: t.align = partial(self.attempt, t.align, torch.compile(t.align, **how))
 
     def let_go(self):
         "Leave the hooks to the terms, and the networks as they were"
         for term in self.aligned: term.lasting = False
         if self.on:
             for m in self.networks: m.to(memory_format=torch.contiguous_format)._compiled_call_impl = None
+            for t in self.of_maps: del t.align
         self.on = False
     after_train = release = let_go
 
@@ -284,13 +288,13 @@ class Compiled(Callback):
 _WATCHFUL = dict(skip_nnmodule_hook_guards=False, recompile_limit=100)
 
 @patch
-def attempt(self:Compiled, network, fast, *args):
-    "A compiled forward, or a plain one where that fails"
+def attempt(self:Compiled, plain, fast, *args):
+    "The compiled form of a function, or the plain one where that fails"
     if self.wanted:
         try:
             with import_module('torch._dynamo.config').patch(_WATCHFUL): return fast(*args)
         except Exception as e: self.refuse(' '.join(str(e).split('\n\n')[0].split()))
-    return network._call_impl(*args)
+    return plain(*args)
 
 @patch
 def refuse(self:Compiled, why):

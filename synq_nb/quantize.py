@@ -49,6 +49,7 @@ class _FakeQuantize(torch.autograd.Function):
         x,out,scale,lo,hi = ctx.saved_tensors
         lo,hi = _ends(x, lo, hi)
         if isinstance(lo, float): inside = torch.ops.aten.hardtanh_backward(grad, x, lo, hi)
+        elif torch.compiler.is_compiling(): inside = grad*((x-lo)*(hi-x)).sign().relu()
         else: inside = grad*((x>lo)&(x<hi))
         if not ctx.needs_input_grad[1]: return inside,None,None,None,None,None
         by_log = (out-x).mul_(inside).addcmul_(grad-inside, out)  # by the logarithm of the scale

@@ -5,8 +5,9 @@
 The recipe is what 'auto' stands for. Students are converted to integers and kept as packed files in `folder`, which
 can be made on one machine (without `--data`) and counted on another: rows come from the packed files. `--n` and
 `--epochs` make it shorter, for a CPU. `k` of `n` counts the photographs after the first `first` by name, or the first
-ones with `--development`; `same` and `kl` compare with the teacher on them. Writes benchmarks/results/imagenet.json;
-finished files and rows are kept."""
+ones with `--development`; `same` and `kl` compare with the teacher on them. `--damp` draws weights to their grid, as in
+`trials.py`; it needs a `folder` and an `out` of its own. Writes benchmarks/results/imagenet.json; finished files and
+rows are kept."""
 import json, os, time
 from pathlib import Path
 import torch
@@ -15,6 +16,7 @@ from torch.utils.data import Subset
 from bench import RESULTS, VERSIONS, finite, machine
 from calibration import stack
 from synq_nb.all import *
+from trials import Damp
 
 def packed_at(folder, model, bits, seed, stage):
     return Path(folder)/f"{model.replace(':', '-')}-{bits}-{seed}-{stage}.packed"
@@ -30,18 +32,19 @@ def images_of(teacher, size, seed, recipe, folder):
     path = Path(folder)/f'{teacher_hash(teacher)[:8]}-{seed}.safetensors'
     return synthesize(teacher, size=size, seed=seed, path=path, progress='log', **recipe.images)
 
-def make(model, teacher, size, bits, seed, folder, n, epochs):
+def make(model, teacher, size, bits, seed, folder, n, epochs, damp=0.):
     "Pack a student twice: as it was rounded, and fine-tuned"
     spec = QuantSpec(int(bits[0]), int(bits[1]))
     recipe = recipe_of(spec, n, epochs)
     images = images_of(teacher, size, seed, recipe, folder)
     learn,start = synq_learner(teacher, images, spec, seed=seed, **recipe.learner),time.perf_counter()
     pack(convert(learn.model, learn.seen(64)), packed_at(folder, model, bits, seed, 'rounded'), model)
+    if damp: learn.add_cb(Damp(damp))
     fit_learner(learn, progress='log', **recipe.fit)
     pack(convert(learn.model, learn.seen(64)), packed_at(folder, model, bits, seed, 'student'), model)
     write_json(packed_at(folder, model, bits, seed, 'student').with_suffix('.json'),
                dict(s_finetune=time.perf_counter()-start, kept=learn.kept, gap=learn.gap(), made=machine(),
-                    n_images=len(images), epochs=recipe.fit['epochs'], restarts=learn.checkpoint.lowered,
+                    n_images=len(images), epochs=recipe.fit['epochs'], damp=damp, restarts=learn.checkpoint.lowered,
                     images_hash=fingerprint({'x': images.x, 'y': images.y})[:16]))
 
 def count(file, card, teacher_logits, x, y):
@@ -59,6 +62,7 @@ def main(weights:str=None, # checkpoint of the teacher
          seeds:str='0 1 2', # of images and fine-tuning
          n:int=0, # images, 0: as many as 'auto' makes
          epochs:int=0, # of fine-tuning, 0: as many as 'auto' takes
+         damp:float=0., # weight of the distance of all weights from their grid, at the end of the fit
          first:int=300, # photographs, by name, that are kept for development
          development:bool=False, # count those
          only_count:bool=False, # what is there already
@@ -75,7 +79,7 @@ def main(weights:str=None, # checkpoint of the teacher
         if not bits: images_of(teacher, card.size, int(seed), recipe_of(QuantSpec(4, 4), n, epochs), folder)
         for b in bits.split() if not only_count else ():
             if not packed_at(folder, model, b, seed, 'student').with_suffix('.json').exists():
-                make(model, teacher, card.size, b, int(seed), folder, n, epochs)
+                make(model, teacher, card.size, b, int(seed), folder, n, epochs, damp)
     if not data: return
     files = load_images(data, card, 1000)
     x = stack(Subset(files, range(first) if development else range(first, len(files))))

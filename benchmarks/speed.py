@@ -72,10 +72,12 @@ def overhead(teacher, batch, steps, rounds, ideas=IDEAS):
     fit(full)
     return in_turn(rounds, lambda: fit(full), lambda: fit(plain))
 
-def compiling(teacher, batch, steps, rounds):
-    "Seconds that compiling took, and a step of the default and of the same compiled"
+PAPER = {k:v for k,v in RECIPES['paper'].learner.items() if k!='bs'} | dict(observe=0)
+
+def compiling(teacher, batch, steps, rounds, **kwargs):
+    "Seconds that compiling took, and a step as it is and compiled; the default, or with other arguments"
     ds = dataset(teacher, int((steps+1)*batch*1.15))
-    plain,fast = (synq_learner(teacher, ds, 3, 3, bs=batch, compiled=c) for c in (False, True))
+    plain,fast = (synq_learner(teacher, ds, 3, 3, bs=batch, compiled=c, **kwargs) for c in (False, True))
     torch._dynamo.reset()
     fit(plain)
     start = timed(lambda: fit(fast))
@@ -139,12 +141,14 @@ def main(steps:int=6, # steps per turn
     for b in (64, 256): add(plain, b, *overhead(teacher, b, steps, 2*rounds))
     plain = 'fine-tuning step, three ideas and feature alignment, against plain KL'
     add(plain, 256, *overhead(teacher, 256, steps, rounds, {}))
-    for b in (64, 256):
-        what = 'fine-tuning step, three ideas, compiled, against textbook'
-        add(what, b, *finetune(teacher, b, steps, rounds, True))
-        took,ours,ref = compiling(teacher, b, steps, rounds)
-        what = 'fine-tuning step, three ideas and feature alignment, compiled, against not compiled'
+    what = 'fine-tuning step, three ideas, compiled, against textbook'
+    for b in (64, 256): add(what, b, *finetune(teacher, b, steps, rounds, True))
+    def gain(what, b, **kwargs):
+        took,ours,ref = compiling(teacher, b, steps, rounds, **kwargs)
         add(what, b, ours, ref, compile_s=round(took), pays_from=round(took/(ref-ours)) if ref>ours else None)
+    what = 'fine-tuning step, three ideas and feature alignment, compiled, against not compiled'
+    for b in (32, 64, 256): gain(what, b)
+    gain('step of the recipe paper, compiled, against not compiled', 256, **PAPER)
     if long:
         late,early,m0,m1 = steady(teacher, 16, long)
         add(f'step {long}, against step 10', 16, late, early, mib_early=round(m0), mib_late=round(m1))

@@ -74,6 +74,8 @@ def images_of(spec, teacher, cache):
         with lit(light) if light else nullcontext():
             folder = Path(cache)/f'light{light}' if light else cache
             args = recipe_of(spec).images
+            size = model_card(spec['model']).size
+            if size!=32: args = args | dict(size=size)
             if 'between' in changes: args |= dict(terms=dict(bn=1., between=dict(weight=.1, share=changes['between'])))
             images,seconds = cached_images(teacher, args, spec['seed'], folder)
     if n: images,seconds = images.part(n),seconds*n/len(images)
@@ -111,10 +113,10 @@ def make_row(spec, weights, cache):
     except FloatingPointError as e: print(spec['changes'], e, flush=True)  # counted as it stands
     s_finetune = time.perf_counter()-start
     save_student(learn.model, student_file(spec, cache))
-    (x,y),theirs = load_images(spec['data']).tensors,judged(spec['model'], weights, spec['data'])
+    (x,y),theirs = photographs(spec['data'], spec['model']),judged(spec['model'], weights, spec['data'])
     ours = look(learn.model, x.to(learn.dls.device), theirs[2], theirs[1].argmax(1))
     gap,real = learn.gap(),(KLLoss()(ours[1], None, theirs[1]).item(),agreement(ours[1], None, theirs[1]).item())
-    unseen = spec.get('unseen') and teacher_gap(learn.model, teacher, load_images(spec['unseen']).tensors[0])
+    unseen = spec.get('unseen') and teacher_gap(learn.model, teacher, photographs(spec['unseen'], spec['model'])[0])
     λ = {term.label: term.weight for term in learn.loss_terms}
     ideas = dict(filter=learn.checkpoint.key['cutoff'], cam=λ.get('CAM'), soft=λ.get('soft labels'))
     source = 'real' if spec.get('images') else 'synthetic'
@@ -126,6 +128,12 @@ def make_row(spec, weights, cache):
             's_synth': round(s_synth, 1), 's_finetune': round(s_finetune, 1), 'cores': 1, 'versions': VERSIONS,
             'teacher': teacher_hash(teacher), 'images_hash': fingerprint({'x': images.x, 'y': images.y})[:16],
             **machine()}
+
+def photographs(path, model):
+    "Labelled images in tensors: all of a file; of a folder, the first 300 by name, which are kept for development"
+    if Path(path).suffix=='.npz': return load_images(path).tensors
+    files = load_images(path, model_card(model), 1000)
+    return torch.stack([files[i][0] for i in range(300)]),torch.tensor(files.labels)[:300]
 
 def correct(logits, y): return (logits.argmax(1)==y).sum().item()
 
@@ -139,7 +147,7 @@ def look(model, x, layer, y=None):
 @lru_cache(maxsize=2)
 def judged(model, weights, data):
     "The teacher's maps and logits of labelled images, and the layer of the maps"
-    teacher,x = load_model(model, weights).to(default_device()),load_images(data).tensors[0].to(default_device())
+    teacher,x = load_model(model, weights).to(default_device()),photographs(data, model)[0].to(default_device())
     layer = spatial_stages(teacher, x[:2])[-1]
     return *look(teacher, x, layer),layer
 

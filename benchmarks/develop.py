@@ -32,6 +32,11 @@ CHANGES += [NOW|c for c in (
     dict(n=4608, epochs=12), dict(n=4608, epochs=32), dict(n=9216, epochs=16),
     # weights that are drawn to their grid
     dict(damp=.001), dict(damp=.01), dict(damp=.1))]
+# a network with depthwise convolutions at 224 pixels
+DEPTHWISE = [dict(n=512, batch_size=128, epochs=12)|c for c in (
+    {}, dict(equalized=True), dict(thaw=1.), dict(equalized=True, thaw=1.), dict(equalized=True, thaw=.5),
+    dict(damp=.01), dict(lr=3e-3), dict(lr=3e-4), dict(equalized=True, lr=3e-3), dict(equalized=True, lr=5e-4),
+    dict(equalized=True, epochs=24))]
 PAPER = [dict(n=2304), dict(n=2304, sgd=True), dict(n=2304, cutoff=.25), dict(n=2304, sgd=True, cutoff=.25),
          dict(n=2304, lr=1e-3)]
 
@@ -44,13 +49,14 @@ def main(weights:str=None, # checkpoint of the teacher
          bits:str='33 22', # W and A bits
          seeds:str='0 1', # of images and fine-tuning
          recipe:str='fast', # or `paper_fast`, whose changes are a list of their own
+         depthwise:bool=False, # the list for a network with depthwise convolutions, with `--data` a folder
          only:str='', # numbers of the changes to try, from 0; empty: all
          cache:str='runs/cache', # folder for image sets
          workers:int=None, # processes; default: one per core
          out:str=None # result file
         ):
     "Try each change of the default over seeds"
-    tried = PAPER if recipe=='paper_fast' else CHANGES
+    tried = PAPER if recipe=='paper_fast' else DEPTHWISE if depthwise else CHANGES
     chosen = [tried[int(i)] for i in only.split()] if only else tried
     specs = [dict(wbits=int(b[0]), abits=int(b[1]), seed=int(s), changes=c, recipe=recipe)
              for s in seeds.split() for c in chosen for b in bits.split()]

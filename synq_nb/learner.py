@@ -118,12 +118,17 @@ class SeedEpochs(Callback):
 class StopDivergence(Callback):
     "End the fit when the loss is NaN or infinite, or the student falls to guessing; the last good state is kept"
     order = Interrupt.order-1
-    def __init__(self, memory:float=.95): self.memory = memory # of the moving average of the lead
+    def __init__(self,
+                 memory:float=.95, # of the moving average of the lead
+                 patience:int=3 # epochs in a row with less than half of the best agreement
+                ):
+        self.memory,self.patience = memory,patience
     def before_fit(self):
-        self.lead,self.best,self.parts = 0.,0.,{}
+        self.lead,self.best,self.parts,self.behind = 0.,0.,{},0
         self.keep()
     def keep(self): self.good = {k:v.clone() for k,v in self.model.state_dict().items()}
-    def before_train(self): self.keep()
+    def before_train(self):
+        if not self.behind: self.keep()
 
     def after_batch(self):
         if not self.training: return
@@ -137,10 +142,11 @@ class StopDivergence(Callback):
             self.give_up("the student no longer does better than guessing", self.iter+1)
 
     def after_epoch(self):
-        now,earlier = ([row[2] for row in rows if len(row)>2] for rows in (self.recorder.values, self.learn.curve))
-        best = max(earlier, default=0)
-        if now and best>.1 and now[-1]<best/2:
-            self.give_up(f"the student agrees with the teacher on {now[-1]:.0%} of the held-out images, and did on "
+        same = [row[2] for row in (*self.learn.curve, *self.recorder.values[-1:]) if len(row)>2]
+        best = max(same, default=0)
+        self.behind = next(i for i,s in enumerate(reversed(same)) if s>=best/2) if best>.1 else 0
+        if self.behind and (self.behind>=self.patience or self.epoch==self.n_epoch-1):
+            self.give_up(f"the student agrees with the teacher on {same[-1]:.0%} of the held-out images, and did on "
                          f"{best:.0%} after an earlier epoch")
 
     def add_parts(self):

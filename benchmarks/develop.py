@@ -34,9 +34,7 @@ CHANGES += [NOW|c for c in (
     dict(damp=.001), dict(damp=.01), dict(damp=.1))]
 # a network with depthwise convolutions at 224 pixels
 DEPTHWISE = [dict(n=512, batch_size=128, epochs=12)|c for c in (
-    {}, dict(equalized=True), dict(thaw=1.), dict(equalized=True, thaw=1.), dict(equalized=True, thaw=.5),
-    dict(damp=.01), dict(lr=3e-3), dict(lr=3e-4), dict(equalized=True, lr=3e-3), dict(equalized=True, lr=5e-4),
-    dict(equalized=True, epochs=24))]
+    dict(equalized=False), dict(equalized=True), dict(equalized=True, thaw=1.))]
 PAPER = [dict(n=2304), dict(n=2304, sgd=True), dict(n=2304, cutoff=.25), dict(n=2304, sgd=True, cutoff=.25),
          dict(n=2304, lr=1e-3)]
 

@@ -385,7 +385,7 @@ def _find_ranges(student, x):
 
 def _rounded(teacher, spec, equalized, x):
     "A quantised copy of `teacher`, with ranges from `x`"
-    if equalized or equalized is None and min(spec.wbits, spec.abits)>=8: equalize(teacher, x[:2])
+    if equalized: equalize(teacher, x[:2])
     return _find_ranges(quantize(teacher, spec), x)
 
 
@@ -399,7 +399,7 @@ def synq_learner(teacher:nn.Module, # float classifier; left untouched
                  terms:dict=None, # loss terms: name → weight, default `DEFAULT_TERMS`; {} for the KL alone
                  mix:float=.5, # share of batches whose images are blended
                  promote:float=0., # ε of difficulty promotion, 0 to leave it out
-                 equalized:bool=None, # first scale the channels that depthwise convolutions read; None: at eight bits
+                 equalized:bool=True, # first scale the channels that depthwise convolutions read to one range
                  observe:int=4, # epochs in which activation ranges follow the data, where the protocol says so
                  T:float=1., # temperature of the KL
                  kl:float=1., # weight of the KL

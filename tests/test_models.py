@@ -98,14 +98,14 @@ def test_logits_are_found():
     z = torch.randn(2, 3)
     assert all(torch.equal(logits_of(f(z)), z) for f in (as_dict, as_tuple, as_map))
 
-def test_channels_of_one_size_at_eight_bits():
-    "Depthwise channels are scaled at eight bits alone; the teacher is left, and the answers of its copy are the same"
+def test_channels_of_one_size():
+    "Depthwise channels are scaled unless it is refused; the teacher is left, and the answers of its copy are the same"
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.LeakyReLU(), nn.Conv2d(8, 16, 3, groups=8),
                           nn.BatchNorm2d(16), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 4)).eval()
     model[1].weight.data,model[1].running_mean[0] = torch.logspace(-1, 1, 8),.5
     before,images = teacher_hash(model),synthesize(model, 64, 8, 2, progress=False)
-    for bits,on,changed in ((8, None, True), (8, False, False), (4, None, False), (4, True, True)):
+    for bits,on,changed in ((8, True, True), (8, False, False), (4, True, True), (4, False, False)):
         learn = synq_learner(model, images, bits, bits, equalized=on)
         assert torch.equal(learn.model[3].weight, model[3].weight)!=changed
         x = torch.randn(4, 3, 8, 8)

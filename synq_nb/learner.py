@@ -155,16 +155,19 @@ class StopDivergence(Callback):
         now['KL'] = self.loss.detach()-sum(now.values())
         for name,part in now.items(): self.parts[name] = self.parts.get(name, 0)+part
 
-    def give_up(self, what, step=None):
-        "Restore the last good state, and say what happened when, and which part of the loss was largest until then"
-        self.model.load_state_dict(self.good)
-        parts = {name: abs(float(part)) for name,part in self.parts.items()}
-        most = max(parts, key=parts.get, default=None)
-        before = f" Before that, {parts[most]/sum(parts.values()):.0%} of the loss was {most}." if most else ''
-        place = f"epoch {self.epoch+1}"+(f", step {step}" if step else '')
-        raise TrainingError(f"fine-tuning failed in {place}: {what}.{before} Start again with a lower weight for "
-                            "the largest term, or a lower `lr`")
     def __getstate__(self): return {**self.__dict__, 'good': None, 'parts': {}}
+
+# %% ../nbs/09_learner.ipynb #09p00005
+@patch
+def give_up(self:StopDivergence, what, step=None):
+    "Restore the last good state, and say what happened when, and which part of the loss was largest until then"
+    self.model.load_state_dict(self.good)
+    parts = {name: abs(float(part)) for name,part in self.parts.items()}
+    most = max(parts, key=parts.get, default=None)
+    before = f" Before that, {parts[most]/sum(parts.values()):.0%} of the loss was {most}." if most else ''
+    place = f"epoch {self.epoch+1}"+(f", step {step}" if step else '')
+    raise TrainingError(f"fine-tuning failed in {place}: {what}.{before} Start again with a lower weight for "
+                        "the largest term, or a lower `lr`")
 
 # %% ../nbs/09_learner.ipynb #e16919dc
 class Checkpoint(Callback):

@@ -74,8 +74,8 @@ def images_of(spec, teacher, cache):
         with lit(light) if light else nullcontext():
             folder = Path(cache)/f'light{light}' if light else cache
             args = recipe_of(spec).images
-            size = model_card(spec['model']).size
-            if size!=32: args = args | dict(size=size)
+            size = list(model_card(spec['model']).size)
+            if size!=[32, 32]: args = args | dict(size=size)
             if 'between' in changes: args |= dict(terms=dict(bn=1., between=dict(weight=.1, share=changes['between'])))
             images,seconds = cached_images(teacher, args, spec['seed'], folder)
     if n: images,seconds = images.part(n),seconds*n/len(images)

@@ -31,10 +31,16 @@ CHANGES += [NOW|c for c in (
     # the recipe `best`, and more of its steps and images
     dict(n=4608, epochs=12), dict(n=4608, epochs=32), dict(n=9216, epochs=16),
     # weights that are drawn to their grid
-    dict(damp=.001), dict(damp=.01), dict(damp=.1))]
+    dict(damp=.001), dict(damp=.01), dict(damp=.1),
+    # BatchNorm that follows the student from the statistics of synthetic images on
+    dict(thaw=1., rebase=True), dict(thaw=.5, rebase=True), dict(n=4608, epochs=12, thaw=.5, rebase=True),
+    dict(n=4608, epochs=12, thaw=1., rebase=True))]
 # a network with depthwise convolutions at 224 pixels
-DEPTHWISE = [dict(n=512, batch_size=128, epochs=12)|c for c in (
-    dict(equalized=False), dict(equalized=True), dict(equalized=True, thaw=1.))]
+SHORT = dict(n=512, batch_size=128, epochs=12)
+DEPTHWISE = [SHORT|c for c in (
+    dict(equalized=False), dict(equalized=True), dict(equalized=True, thaw=1.),
+    dict(equalized=True, thaw=1., rebase=True), dict(equalized=True, thaw=.5, rebase=True))]
+DEPTHWISE += [dict(equalized=True), dict(equalized=True, thaw=1., rebase=True), dict(equalized=True, thaw=.5, rebase=True)]
 PAPER = [dict(n=2304), dict(n=2304, sgd=True), dict(n=2304, cutoff=.25), dict(n=2304, sgd=True, cutoff=.25),
          dict(n=2304, lr=1e-3)]
 

@@ -15,8 +15,8 @@ A specification names them in its `changes`:
   half of the first ones (0: other images, made without it);
 - `blocks`: probability with which a block of the student is replaced by the teacher's in a training step;
 - `thaw`: share of the epochs, from the first, in which BatchNorm uses each batch's statistics and follows them;
-- `rebase`: True: BatchNorm starts with the statistics that the teacher has on the synthetic images, and with weights
-  and biases that leave its output as it was, so that `thaw` begins where the rounded network was;
+- `rebase`: True: BatchNorm starts with the statistics that the teacher has on the synthetic images (chapter 9), from
+  which `thaw` goes on; the library's own `follow` came out of it;
 - `between`: share of the images that are made to lie between two classes (in the spirit of Qimera, NeurIPS 2021);
 - `damp`: final weight of the squared distance of all weights from the grid, which keeps them from swinging between two
   of its values; it grows from 0 by a cosine (Nagel et al., ICML 2022)."""
@@ -28,7 +28,7 @@ from fastai.callback.core import Callback
 from fasttransform import ItemTransform
 from synq_nb import synthesize as synthesize_module
 from synq_nb.all import *
-from synq_nb.core import autocast, hooked
+from synq_nb.core import autocast
 from synq_nb.learner import Refresh
 from synq_nb.quantize import ActQuantizer
 
@@ -117,23 +117,6 @@ def renormalise(learn):
     for h in hooks: h.remove()
     calibrate(learn.model, x)
 
-@torch.no_grad()
-def rebase(learn, n=384):
-    "Let BatchNorm have the teacher's statistics on synthetic images, and compute what it did"
-    theirs,norms,found = batchnorms(learn.teacher.teacher),batchnorms(learn.model),{}
-    def note(name, layer, args):
-        x = args[0].float()
-        found.setdefault(name, []).append(torch.stack([x.mean((0,2,3)), x.square().mean((0,2,3))]))
-    with hooked({name: theirs[name] for name in norms}, note, pre=True):
-        for b in learn.seen(n).to(learn.dls.device).split(64): learn.teacher.teacher(b)
-    for name,norm in norms.items():
-        mean,square = torch.stack(found[name]).mean(0)
-        var,old = (square-mean**2).clamp(min=0.),(norm.running_var+norm.eps).sqrt()
-        norm.bias += norm.weight*(mean-norm.running_mean)/old
-        norm.weight *= (var+norm.eps).sqrt()/old
-        norm.running_mean.copy_(mean)
-        norm.running_var.copy_(var)
-
 def equalise(learn):
     "Start with channels of the same range, by the statistics of BatchNorm, between the convolutions of a block"
     net = dequantize(learn.model)
@@ -215,7 +198,7 @@ def add_trials(learn, on):
     "Add the transforms and callbacks that `on` names"
     for name,tfm in dict(jitter=Jitter, cutmix=CutMix).items():
         if name in on: learn.dls.train.after_batch.add(tfm(on[name]))
-    if 'rebase' in on: rebase(learn)
+    if 'rebase' in on: rebase(learn.model, learn.teacher.teacher, learn.seen(384).to(learn.dls.device))
     for name,cb in dict(drop=DropRounding, blocks=FloatBlocks, average=Average, thaw=Thaw, damp=Damp).items():
         if name in on: learn.add_cb(cb(on[name]))
 

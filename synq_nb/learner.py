@@ -7,8 +7,8 @@ Docs: https://synq-nb.github.io/synq_nb/learner.html.md"""
 # %% auto #0
 __all__ = ['PAYS', 'LOSS_TERMS', 'DEFAULT_TERMS', 'SCHEDULES', 'NEARER', 'LOWER', 'BF16', 'SynqLearner', 'Interrupt',
            'SeedEpochs', 'StopDivergence', 'Checkpoint', 'ObserveRanges', 'Compiled', 'SharedBatch', 'InParts',
-           'own_random', 'synq_learner', 'check_fit', 'log_line', 'fit_learner', 'gate', 'undecided', 'choose_rounding',
-           'layer_io', 'Refresh']
+           'rebase', 'FollowBN', 'own_random', 'synq_learner', 'check_fit', 'log_line', 'fit_learner', 'gate',
+           'undecided', 'choose_rounding', 'layer_io', 'Refresh']
 
 # %% ../nbs/09_learner.ipynb #7d258f0b
 import io, json, math, random, signal, threading, warnings
@@ -33,9 +33,10 @@ from fastprogress.fastprogress import progress_bar
 from .core import (InputError, StateError, TrainingError, autocast, average, evaluating, fingerprint, gather,
                           hooked, make_terms, out_of_memory, plain_copy, processes, returns_logits, stable_name,
                           teacher_hash, write_bytes)
-from .quantize import METHODS, MinMax, QuantSpec, act_quantizers, calibrate, equalize, quantize, used_layers
+from .quantize import (METHODS, MinMax, QuantSpec, act_quantizers, calibrate, depthwise, equalize, quantize,
+                              used_layers)
 from .lowpass import DEFAULT_CUTOFF, LowPass
-from .synthesize import RandomWindow, SyntheticDataset
+from .synthesize import RandomWindow, SyntheticDataset, batchnorms, channel_stats, pooled
 from .distill import (AlignTerm, AttentionAlign, FeatureAlign, FrozenBN, KLLoss, LossTerm, MixImages,
                              TeacherCallback, agreement, teacher_gap)
 from .cam import CAMAlign
@@ -350,6 +351,43 @@ class InParts(GradientAccumulation):
     def before_batch(self): self.n_acc = self.parts*find_bs(self.yb)
 
 
+# %% ../nbs/09_learner.ipynb #09t00011
+def _learnable(model): return {name: m for name,m in batchnorms(model).items() if m.affine}
+
+@torch.no_grad()
+def rebase(student:nn.Module, # quantised copy of `teacher`, changed in place
+           teacher:nn.Module, # float classifier
+           x:torch.Tensor # (N, C, H, W) images, on the device of both
+          ):
+    "Let BatchNorm have the teacher's statistics of `x`, with weights and biases that leave its output as it was"
+    theirs,norms,found = batchnorms(teacher),_learnable(student),{}
+    def note(name, layer, args):
+        mean,var = channel_stats(args[0].float())
+        found.setdefault(name, []).append((mean, var.sqrt()))
+    with evaluating(teacher), hooked({name: theirs[name] for name in norms}, note, pre=True):
+        for b in x.split(32): teacher(b)
+    for name,stats in found.items():
+        norm,(mean,std) = norms[name],pooled(stats, [1/len(stats)]*len(stats))
+        old = (norm.running_var+norm.eps).sqrt()
+        norm.bias += norm.weight*(mean-norm.running_mean)/old
+        norm.weight *= (std**2+norm.eps).sqrt()/old
+        norm.running_mean.copy_(mean)
+        norm.running_var.copy_(std**2)
+
+# %% ../nbs/09_learner.ipynb #09t00015
+class FollowBN(Callback):
+    "For the first epochs, let BatchNorm use the statistics of each batch, and its own follow them"
+    order = FrozenBN.order+1
+    def __init__(self, share:float=1.): self.share = share # of the epochs, 0–1
+    def before_train(self):
+        self.on = self.epoch<self.share*self.n_epoch and self.dl.bs>1
+        if not self.on: return
+        for norm in _learnable(self.model).values(): norm.train().momentum = .1
+    def after_train(self):
+        if not self.on: return
+        for norm in _learnable(self.model).values():
+            for t in (norm.running_mean, norm.running_var): t.copy_(average(t))
+
 # %% ../nbs/09_learner.ipynb #998a9af9
 LOSS_TERMS = {'cam': CAMAlign, 'features': FeatureAlign, 'attention': AttentionAlign, 'ce': SoftLabels}
 DEFAULT_TERMS = {'cam': 50., 'features': 50., 'ce': .1}
@@ -391,6 +429,10 @@ def _rounded(teacher, spec, equalized, x):
     if equalized: equalize(teacher, x[:2])
     return _find_ranges(quantize(teacher, spec), x)
 
+def _astray(student, teacher, x):
+    "Whether rounding has left a network with depthwise convolutions less than half of its answers"
+    return any(map(depthwise, teacher.modules())) and teacher_gap(student, teacher, x[:64])[1]<.5
+
 
 # %% ../nbs/09_learner.ipynb #54d204a9
 @delegates(QuantSpec, keep=True)
@@ -403,6 +445,7 @@ def synq_learner(teacher:nn.Module, # float classifier; left untouched
                  mix:float=.5, # share of batches whose images are blended
                  promote:float=0., # ε of difficulty promotion, 0 to leave it out
                  equalized:bool=True, # first scale the channels that depthwise convolutions read to one range
+                 follow:float=None, # share of the epochs in which BatchNorm follows the student; None: by the network
                  observe:int=4, # epochs in which activation ranges follow the data, where the protocol says so
                  T:float=1., # temperature of the KL
                  kl:float=1., # weight of the KL
@@ -427,15 +470,17 @@ def synq_learner(teacher:nn.Module, # float classifier; left untouched
     spec = spec.as_used(returns_logits(teacher, shape), torch.zeros(2, *shape, device=device))
     tfms = [RandomWindow(*shape[1:], flip)] + ([MixImages(mix)] if mix else []) + ([LowPass(cutoff)] if cutoff else [])
     dls = _split(synth, tfms, bs, at_once, device)
-    student = _rounded(teacher, spec, equalized, dls.train_ds.seen(tfms, 256).to(device))
+    student = _rounded(teacher, spec, equalized, x := dls.train_ds.seen(tfms, 256).to(device))
+    follow = float(_astray(student, teacher, x)) if follow is None else follow
+    if follow: rebase(student, teacher, x)
     key = dict(quantization=spec.asdict(), teacher=synth.meta['teacher'], cutoff=cutoff, mix=mix, promote=promote,
-               equalized=equalized, images=fingerprint({'x': synth.x, 'y': synth.y}), terms=stable_name(terms),
-               observe=observe, T=T, kl=kl, bs=bs, seed=seed, amp=amp, compiled=compiled, cbs=stable_name(list(L(cbs))),
-               learner=stable_name(kwargs))
+               equalized=equalized, follow=follow, images=fingerprint({'x': synth.x, 'y': synth.y}),
+               terms=stable_name(terms), observe=observe, T=T, kl=kl, bs=bs, seed=seed, amp=amp, compiled=compiled,
+               cbs=stable_name(list(L(cbs))), learner=stable_name(kwargs))
     base = [TeacherCallback(teacher, amp), FrozenBN(), BF16(amp), Interrupt(), SeedEpochs(seed), StopDivergence(),
             Checkpoint(path, key), SharedBatch(), InParts(bs), Compiled(compiled)]
     more = ([Promote(promote, amp)] if promote else []) + ([ObserveRanges(observe)] if spec.rules.follow else [])
-    cbs = [*base, *terms, *more, *L(cbs)]
+    cbs = [*base, *terms, *more, *([FollowBN(follow)] if follow else []), *L(cbs)]
     return SynqLearner(dls, student, loss_func=KLLoss(T, kl), metrics=agreement, cbs=cbs, **kwargs)
 
 # %% ../nbs/09_learner.ipynb #4e396987

@@ -166,7 +166,7 @@ def find_doubts(learn:SynqLearner, # fitted
 # %% ../nbs/10_recipes.ipynb #5e156378
 _RANGES = {'n': (lambda v: v and v>=8, 'at least 8 images'),
            'cutoff': (lambda v: not v or v>0, 'a positive number of cycles per pixel, or 0 for no filter'),
-           'mix': (lambda v: not v or 0<v<=1, 'a share from 0 to 1'),
+           **dict.fromkeys(('mix', 'follow'), (lambda v: not v or 0<v<=1, 'a share from 0 to 1')),
            'promote': (lambda v: not v or v>0, '0 or more'),
            'T': (lambda v: v and v>0, 'a positive temperature'), 'lr': (lambda v: v and v>0, 'a positive rate'),
            **dict.fromkeys(('observe', 'kl'), (lambda v: v is not None and v>=0, '0 or more')),

@@ -6,7 +6,8 @@ The recipe is what 'auto' stands for. Students are converted to integers and kep
 can be made on one machine (without `--data`) and counted on another: rows come from the packed files. `--n` and
 `--epochs` make it shorter, for a CPU. `k` of `n` counts the photographs after the first `first` by name, or the first
 ones with `--development`; `same` and `kl` compare with the teacher on them. `--damp` draws weights to their grid, as in
-`trials.py`; it needs a `folder` and an `out` of its own. Writes benchmarks/results/imagenet.json; finished files and
+`trials.py`, and `--follow 0` keeps the teacher's BatchNorm statistics; such a run needs a `folder` and an `out` of its
+own. Writes benchmarks/results/imagenet.json; finished files and
 rows are kept."""
 import json, os, time
 from pathlib import Path
@@ -21,10 +22,11 @@ from trials import Damp
 def packed_at(folder, model, bits, seed, stage):
     return Path(folder)/f"{model.replace(':', '-')}-{bits}-{seed}-{stage}.packed"
 
-def recipe_of(spec, n, epochs):
+def recipe_of(spec, n, epochs, follow=None):
     "What 'auto' stands for, with fewer images and epochs if asked for"
     recipe = choose_recipe('auto', spec)
     if n: recipe = recipe.changed(n=n, batch_size=min(n, 128))
+    if follow is not None: recipe = recipe.changed(follow=follow)
     return recipe.changed(epochs=epochs) if epochs else recipe
 
 def images_of(teacher, size, seed, recipe, folder):
@@ -32,10 +34,10 @@ def images_of(teacher, size, seed, recipe, folder):
     path = Path(folder)/f'{teacher_hash(teacher)[:8]}-{seed}.safetensors'
     return synthesize(teacher, size=size, seed=seed, path=path, progress='log', **recipe.images)
 
-def make(model, teacher, size, bits, seed, folder, n, epochs, damp=0.):
+def make(model, teacher, size, bits, seed, folder, n, epochs, damp=0., follow=None):
     "Pack a student twice: as it was rounded, and fine-tuned"
     spec = QuantSpec(int(bits[0]), int(bits[1]))
-    recipe = recipe_of(spec, n, epochs)
+    recipe = recipe_of(spec, n, epochs, follow)
     images = images_of(teacher, size, seed, recipe, folder)
     learn,start = synq_learner(teacher, images, spec, seed=seed, **recipe.learner),time.perf_counter()
     pack(convert(learn.model, learn.seen(64)), packed_at(folder, model, bits, seed, 'rounded'), model)
@@ -45,6 +47,7 @@ def make(model, teacher, size, bits, seed, folder, n, epochs, damp=0.):
     write_json(packed_at(folder, model, bits, seed, 'student').with_suffix('.json'),
                dict(s_finetune=time.perf_counter()-start, kept=learn.kept, gap=learn.gap(), made=machine(),
                     n_images=len(images), epochs=recipe.fit['epochs'], damp=damp, restarts=learn.checkpoint.lowered,
+                    follow=learn.checkpoint.key['follow'],
                     images_hash=fingerprint({'x': images.x, 'y': images.y})[:16]))
 
 def count(file, card, teacher_logits, x, y):
@@ -63,6 +66,7 @@ def main(weights:str=None, # checkpoint of the teacher
          n:int=0, # images, 0: as many as 'auto' makes
          epochs:int=0, # of fine-tuning, 0: as many as 'auto' takes
          damp:float=0., # weight of the distance of all weights from their grid, at the end of the fit
+         follow:float=None, # share of the epochs in which BatchNorm follows the student; None: as the library decides
          first:int=300, # photographs, by name, that are kept for development
          development:bool=False, # count those
          only_count:bool=False, # what is there already
@@ -79,7 +83,7 @@ def main(weights:str=None, # checkpoint of the teacher
         if not bits: images_of(teacher, card.size, int(seed), recipe_of(QuantSpec(4, 4), n, epochs), folder)
         for b in bits.split() if not only_count else ():
             if not packed_at(folder, model, b, seed, 'student').with_suffix('.json').exists():
-                make(model, teacher, card.size, b, int(seed), folder, n, epochs, damp)
+                make(model, teacher, card.size, b, int(seed), folder, n, epochs, damp, follow)
     if not data: return
     files = load_images(data, card, 1000)
     x = stack(Subset(files, range(first) if development else range(first, len(files))))

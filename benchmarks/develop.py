@@ -37,7 +37,7 @@ CHANGES += [NOW|c for c in (
     dict(n=4608, epochs=12, thaw=1., rebase=True))]
 # a network with depthwise convolutions at 224 pixels
 SHORT = dict(n=512, batch_size=128, epochs=12)
-DEPTHWISE = [SHORT|dict(follow=0.)|c for c in (
+DEPTHWISE = [SHORT|c for c in (
     dict(equalized=False), dict(equalized=True), dict(equalized=True, thaw=1.),
     dict(equalized=True, thaw=1., rebase=True), dict(equalized=True, thaw=.5, rebase=True))]
 PAPER = [dict(n=2304), dict(n=2304, sgd=True), dict(n=2304, cutoff=.25), dict(n=2304, sgd=True, cutoff=.25),

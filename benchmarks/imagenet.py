@@ -6,9 +6,8 @@ The recipe is what 'auto' stands for. Students are converted to integers and kep
 can be made on one machine (without `--data`) and counted on another: rows come from the packed files. `--n` and
 `--epochs` make it shorter, for a CPU. `k` of `n` counts the photographs after the first `first` by name, or the first
 ones with `--development`; `same` and `kl` compare with the teacher on them. `--damp` draws weights to their grid, as in
-`trials.py`, and `--follow 0` keeps the teacher's BatchNorm statistics; such a run needs a `folder` and an `out` of its
-own. Writes benchmarks/results/imagenet.json; finished files and
-rows are kept."""
+`trials.py`, and `--follow 1` lets BatchNorm follow the student; such a run needs a `folder` and an `out` of its own.
+Writes benchmarks/results/imagenet.json; finished files and rows are kept."""
 import json, os, time
 from pathlib import Path
 import torch
@@ -22,11 +21,11 @@ from trials import Damp
 def packed_at(folder, model, bits, seed, stage):
     return Path(folder)/f"{model.replace(':', '-')}-{bits}-{seed}-{stage}.packed"
 
-def recipe_of(spec, n, epochs, follow=None):
+def recipe_of(spec, n, epochs, follow=0.):
     "What 'auto' stands for, with fewer images and epochs if asked for"
     recipe = choose_recipe('auto', spec)
     if n: recipe = recipe.changed(n=n, batch_size=min(n, 128))
-    if follow is not None: recipe = recipe.changed(follow=follow)
+    if follow: recipe = recipe.changed(follow=follow)
     return recipe.changed(epochs=epochs) if epochs else recipe
 
 def images_of(teacher, size, seed, recipe, folder):
@@ -34,7 +33,7 @@ def images_of(teacher, size, seed, recipe, folder):
     path = Path(folder)/f'{teacher_hash(teacher)[:8]}-{seed}.safetensors'
     return synthesize(teacher, size=size, seed=seed, path=path, progress='log', **recipe.images)
 
-def make(model, teacher, size, bits, seed, folder, n, epochs, damp=0., follow=None):
+def make(model, teacher, size, bits, seed, folder, n, epochs, damp=0., follow=0.):
     "Pack a student twice: as it was rounded, and fine-tuned"
     spec = QuantSpec(int(bits[0]), int(bits[1]))
     recipe = recipe_of(spec, n, epochs, follow)
@@ -66,7 +65,7 @@ def main(weights:str=None, # checkpoint of the teacher
          n:int=0, # images, 0: as many as 'auto' makes
          epochs:int=0, # of fine-tuning, 0: as many as 'auto' takes
          damp:float=0., # weight of the distance of all weights from their grid, at the end of the fit
-         follow:float=None, # share of the epochs in which BatchNorm follows the student; None: as the library decides
+         follow:float=0., # share of the epochs in which BatchNorm follows the student
          first:int=300, # photographs, by name, that are kept for development
          development:bool=False, # count those
          only_count:bool=False, # what is there already

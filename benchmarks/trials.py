@@ -16,7 +16,7 @@ A specification names them in its `changes`:
 - `blocks`: probability with which a block of the student is replaced by the teacher's in a training step;
 - `thaw`: share of the epochs, from the first, in which BatchNorm uses each batch's statistics and follows them;
 - `rebase`: True: BatchNorm starts with the statistics that the teacher has on the synthetic images (chapter 9), from
-  which `thaw` goes on; the library's own `follow` came out of it;
+  which `thaw` goes on; both together are the setting `follow` of the library, but for the number of images;
 - `between`: share of the images that are made to lie between two classes (in the spirit of Qimera, NeurIPS 2021);
 - `damp`: final weight of the squared distance of all weights from the grid, which keeps them from swinging between two
   of its values; it grows from 0 by a cosine (Nagel et al., ICML 2022)."""

@@ -33,8 +33,7 @@ from fastprogress.fastprogress import progress_bar
 from .core import (InputError, StateError, TrainingError, autocast, average, evaluating, fingerprint, gather,
                           hooked, make_terms, out_of_memory, plain_copy, processes, returns_logits, stable_name,
                           teacher_hash, write_bytes)
-from .quantize import (METHODS, MinMax, QuantSpec, act_quantizers, calibrate, depthwise, equalize, quantize,
-                              used_layers)
+from .quantize import METHODS, MinMax, QuantSpec, act_quantizers, calibrate, equalize, quantize, used_layers
 from .lowpass import DEFAULT_CUTOFF, LowPass
 from .synthesize import RandomWindow, SyntheticDataset, batchnorms, channel_stats, pooled
 from .distill import (AlignTerm, AttentionAlign, FeatureAlign, FrozenBN, KLLoss, LossTerm, MixImages,
@@ -429,10 +428,6 @@ def _rounded(teacher, spec, equalized, x):
     if equalized: equalize(teacher, x[:2])
     return _find_ranges(quantize(teacher, spec), x)
 
-def _astray(student, teacher, x):
-    "Whether rounding has left a network with depthwise convolutions less than half of its answers"
-    return any(map(depthwise, teacher.modules())) and teacher_gap(student, teacher, x[:64])[1]<.5
-
 
 # %% ../nbs/09_learner.ipynb #54d204a9
 @delegates(QuantSpec, keep=True)
@@ -445,7 +440,7 @@ def synq_learner(teacher:nn.Module, # float classifier; left untouched
                  mix:float=.5, # share of batches whose images are blended
                  promote:float=0., # ε of difficulty promotion, 0 to leave it out
                  equalized:bool=True, # first scale the channels that depthwise convolutions read to one range
-                 follow:float=None, # share of the epochs in which BatchNorm follows the student; None: by the network
+                 follow:float=0., # share of the epochs, from the first, in which BatchNorm follows the student
                  observe:int=4, # epochs in which activation ranges follow the data, where the protocol says so
                  T:float=1., # temperature of the KL
                  kl:float=1., # weight of the KL
@@ -471,7 +466,6 @@ def synq_learner(teacher:nn.Module, # float classifier; left untouched
     tfms = [RandomWindow(*shape[1:], flip)] + ([MixImages(mix)] if mix else []) + ([LowPass(cutoff)] if cutoff else [])
     dls = _split(synth, tfms, bs, at_once, device)
     student = _rounded(teacher, spec, equalized, x := dls.train_ds.seen(tfms, 256).to(device))
-    follow = float(_astray(student, teacher, x)) if follow is None else follow
     if follow: rebase(student, teacher, x)
     key = dict(quantization=spec.asdict(), teacher=synth.meta['teacher'], cutoff=cutoff, mix=mix, promote=promote,
                equalized=equalized, follow=follow, images=fingerprint({'x': synth.x, 'y': synth.y}),

@@ -79,15 +79,15 @@ _SGD = partial(OptimWrapper, opt=torch.optim.SGD, momentum=.9, nesterov=True)
 _PAPER_IMAGES = dict(n=5120, iters=1000, lr=.5, descent='plateau', canvas='pixels', margin=0, flip=False,
                      terms=dict(bn=.4, hard=.1, centres=.02))
 _PAPER_LEARNER = dict(protocol='paper', cutoff=PAPER_CUTOFF, terms=dict(cam=200., ce=5., attention=4000.), promote=.01,
-                      mix=0., T=20., kl=20., bs=256, observe=42, equalized=False, follow=0., wd=1e-4, opt_func=_SGD)
+                      mix=0., T=20., kl=20., bs=256, observe=42, equalized=False, wd=1e-4, opt_func=_SGD)
 _PAPER_FAST = dict(protocol='paper', cutoff=.25, terms=dict(cam=50., features=50., ce=.5), mix=0., bs=16, observe=1,
-                   equalized=False, follow=0.)
+                   equalized=False)
 
 RECIPES = {'fast':  Recipe(dict(n=2304, iters=40), dict(bs=32), dict(epochs=8, lr=1e-3)),
            'best':  Recipe(dict(n=4608, iters=40), dict(bs=32), dict(epochs=12, lr=1e-3)),
            'paper': Recipe(_PAPER_IMAGES, _PAPER_LEARNER, dict(epochs=1053, lr=1e-6, schedule='flat')),
            'paper_fast': Recipe(dict(n=4608, iters=40), _PAPER_FAST, dict(epochs=8, lr=3e-4)),
-           'ptq': Recipe(dict(n=512, iters=40), dict(bs=32, follow=0.), dict(epochs=20, lr=1e-2, schedule='adaptive')),
+           'ptq': Recipe(dict(n=512, iters=40), dict(bs=32), dict(epochs=20, lr=1e-2, schedule='adaptive')),
            'no_batchnorm': Recipe(dict(n=2304, iters=40), dict(bs=32), dict(epochs=8, lr=3e-5))}
 
 def choose_recipe(recipe, # name of a recipe, 'auto', or a `Recipe`, which is returned

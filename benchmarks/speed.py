@@ -4,7 +4,7 @@
 
 Random weights: time does not depend on them. Writes benchmarks/results/speed.json: median seconds `ours_s` and
 `reference_s`, and `ratio` = reference/ours. `pays_from` is the number of steps after which compiling has paid for
-itself; torch keeps what it compiled, so that later runs of the same network start sooner."""
+itself; torch keeps what it compiled, so that later runs of the same network start sooner. Finished rows are kept."""
 import copy, resource, statistics, sys, time
 from pathlib import Path
 from fastai.callback.core import Callback
@@ -75,14 +75,16 @@ def overhead(teacher, batch, steps, rounds, ideas=IDEAS):
 PAPER = {k:v for k,v in RECIPES['paper'].learner.items() if k!='bs'} | dict(observe=0)
 
 def compiling(teacher, batch, steps, rounds, **kwargs):
-    "Seconds that compiling took, and a step as it is and compiled; the default, or with other arguments"
+    "A step compiled and as it is, and the seconds that compiling took; the default, or with other arguments"
     ds = dataset(teacher, int((steps+1)*batch*1.15))
     plain,fast = (synq_learner(teacher, ds, 3, 3, bs=batch, compiled=c, **kwargs) for c in (False, True))
+    for learn in (plain, fast): learn.remove_cb(StopDivergence)  # random weights learn nothing
     torch._dynamo.reset()
     fit(plain)
     start = timed(lambda: fit(fast))
     ours,ref = in_turn(2*rounds, lambda: fit(fast), lambda: fit(plain))
-    return start-steps*ours,ours,ref
+    took = start-steps*ours
+    return ours,ref,dict(compile_s=round(took), pays_from=round(took/(ref-ours)) if ref>ours else None)
 
 def synthesis(teacher, batch, rounds):
     device = torch.device(default_device())
@@ -116,7 +118,8 @@ def steady(teacher, batch, steps):
     learn.add_cb(memory := Memory())
     times = fit(learn, steps//len(learn.dls.train))
     k = max(10, len(times)//20)
-    return statistics.median(times[-k:]),statistics.median(times[5:5+k]),memory.mib[1],memory.mib[-1]
+    mib = dict(mib_early=round(memory.mib[1]), mib_late=round(memory.mib[-1]))
+    return statistics.median(times[-k:]),statistics.median(times[5:5+k]),mib
 
 @call_parse
 def main(steps:int=6, # steps per turn
@@ -128,27 +131,24 @@ def main(steps:int=6, # steps per turn
         ):
     "Measure seconds per step"
     if threads: torch.set_num_threads(threads)
-    teacher,rows = load_model(model, trained=False),[]
-    def add(what, batch, ours, ref, **more):
+    teacher,out = load_model(model, trained=False),Path(out)
+    rows = json.loads(out.read_text())['rows'] if out.exists() else []
+    def add(what, batch, measure, *args, **kwargs):
+        if any((r['what'], r['batch'])==(what, batch) for r in rows): return
+        ours,ref,*more = measure(teacher, batch, *args, **kwargs)
         row = dict(what=what, batch=batch, ours_s=round(ours, 4), reference_s=round(ref, 4), ratio=round(ref/ours, 3))
-        print(*row.values(), more, flush=True)
+        row |= dict(more[0]) if more else {}
+        print(*row.values(), flush=True)
         rows.append(row | dict(model=model, threads=torch.get_num_threads(), cores=os.cpu_count(),
-                               device=str(default_device()), versions=VERSIONS, **machine(), **more))
-        write_json(Path(out), dict(rows=rows))
-    for b in (64, 256): add('fine-tuning step, three ideas, against textbook', b, *finetune(teacher, b, steps, rounds))
-    add('synthesis step, against textbook', 256, *synthesis(teacher, 256, 2*rounds))
-    plain = 'fine-tuning step, three ideas, against plain KL'
-    for b in (64, 256): add(plain, b, *overhead(teacher, b, steps, 2*rounds))
-    plain = 'fine-tuning step, three ideas and feature alignment, against plain KL'
-    add(plain, 256, *overhead(teacher, 256, steps, rounds, {}))
-    what = 'fine-tuning step, three ideas, compiled, against textbook'
-    for b in (64, 256): add(what, b, *finetune(teacher, b, steps, rounds, True))
-    def gain(what, b, **kwargs):
-        took,ours,ref = compiling(teacher, b, steps, rounds, **kwargs)
-        add(what, b, ours, ref, compile_s=round(took), pays_from=round(took/(ref-ours)) if ref>ours else None)
-    what = 'fine-tuning step, three ideas and feature alignment, compiled, against not compiled'
-    for b in (32, 64, 256): gain(what, b)
-    gain('step of the recipe paper, compiled, against not compiled', 256, **PAPER)
-    if long:
-        late,early,m0,m1 = steady(teacher, 16, long)
-        add(f'step {long}, against step 10', 16, late, early, mib_early=round(m0), mib_late=round(m1))
+                               device=str(default_device()), versions=VERSIONS, **machine()))
+        write_json(out, dict(rows=rows))
+    step = 'fine-tuning step, three ideas'
+    for b in (64, 256): add(f'{step}, against textbook', b, finetune, steps, rounds)
+    add('synthesis step, against textbook', 256, synthesis, 2*rounds)
+    for b in (64, 256): add(f'{step}, against plain KL', b, overhead, steps, 2*rounds)
+    add(f'{step} and feature alignment, against plain KL', 256, overhead, steps, rounds, {})
+    for b in (64, 256): add(f'{step}, compiled, against textbook', b, finetune, steps, rounds, True)
+    compiled = 'compiled, against not compiled'
+    for b in (32, 64, 256): add(f'{step} and feature alignment, {compiled}', b, compiling, steps, rounds)
+    add(f'step of the recipe paper, {compiled}', 256, compiling, steps, rounds, **PAPER)
+    if long: add(f'step {long}, against step 10', 16, steady, long)

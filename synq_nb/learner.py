@@ -423,10 +423,12 @@ def _find_ranges(student, x):
         warnings.warn(f"not enough memory for {len(x)} images at once: ranges are found with {len(x)//2}")
         x = x[:len(x)//2]
 
-def _rounded(teacher, spec, equalized, x):
+def _rounded(teacher, spec, equalized, follow, x):
     "A quantised copy of `teacher`, with ranges from `x`"
     if equalized: equalize(teacher, x[:2])
-    return _find_ranges(quantize(teacher, spec), x)
+    student = _find_ranges(quantize(teacher, spec), x)
+    if follow: rebase(student, teacher, x)
+    return student
 
 
 # %% ../nbs/09_learner.ipynb #54d204a9
@@ -465,8 +467,7 @@ def synq_learner(teacher:nn.Module, # float classifier; left untouched
     spec = spec.as_used(returns_logits(teacher, shape), torch.zeros(2, *shape, device=device))
     tfms = [RandomWindow(*shape[1:], flip)] + ([MixImages(mix)] if mix else []) + ([LowPass(cutoff)] if cutoff else [])
     dls = _split(synth, tfms, bs, at_once, device)
-    student = _rounded(teacher, spec, equalized, x := dls.train_ds.seen(tfms, 256).to(device))
-    if follow: rebase(student, teacher, x)
+    student = _rounded(teacher, spec, equalized, follow, dls.train_ds.seen(tfms, 256).to(device))
     key = dict(quantization=spec.asdict(), teacher=synth.meta['teacher'], cutoff=cutoff, mix=mix, promote=promote,
                equalized=equalized, follow=follow, images=fingerprint({'x': synth.x, 'y': synth.y}),
                terms=stable_name(terms), observe=observe, T=T, kl=kl, bs=bs, seed=seed, amp=amp, compiled=compiled,

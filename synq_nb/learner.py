@@ -18,7 +18,6 @@ from functools import partial
 from importlib import import_module
 from pathlib import Path
 import torch, torch.nn as nn
-from torch.nn.utils import parameters_to_vector, vector_to_parameters
 from fastai.callback.core import Callback, CancelFitException
 from fastai.callback.training import GradientAccumulation
 from fastai.callback.schedule import Learner, ParamScheduler, SchedNo, combine_scheds
@@ -328,7 +327,8 @@ class SharedBatch(Callback):
     def before_step(self):
         if self.world==1: return
         grads = [p.grad for p in self.model.parameters() if p.grad is not None]
-        vector_to_parameters(average(parameters_to_vector(grads)*self.share*self.world), grads)
+        mean = average(torch.cat([g.flatten() for g in grads])*self.share*self.world)
+        for g,m in zip(grads, mean.split([g.numel() for g in grads])): g.copy_(m.view_as(g))
 
     def after_batch(self):
         if self.world==1: return

@@ -1,8 +1,10 @@
 "Several processes: the same images as one, the same student up to rounding, and nothing lost when one of them ends"
 import json, os, signal, subprocess, sys, time
 from pathlib import Path
+from types import SimpleNamespace
 import pytest, torch
 from safetensors.torch import load_file, save_file
+from synq_nb import learner
 from synq_nb.zoo import digits_teacher
 
 ENV = {**os.environ, 'OMP_NUM_THREADS': '1'}
@@ -49,6 +51,17 @@ assert len(set(gather(teacher_hash(learn.model))))==1
 assert len(set(gather(str(learn.curve))))==1""")
     code,said = launch(*TWO, str(script), cwd=tmp_path)
     assert code==0, said
+
+def test_gradients_may_lie_in_memory_as_compiled_steps_leave_them(monkeypatch):
+    layer = torch.nn.Conv2d(3, 4, 3).to(memory_format=torch.channels_last)
+    layer(torch.randn(2, 3, 8, 8).to(memory_format=torch.channels_last)).square().sum().backward()
+    before = layer.weight.grad.clone()
+    assert not before.is_contiguous()
+    monkeypatch.setattr(learner, 'average', lambda t: t*3)
+    shared = learner.SharedBatch()
+    shared.learn,shared.world,shared.share = SimpleNamespace(model=layer),2,.5
+    shared.before_step()
+    assert torch.allclose(layer.weight.grad, 3*before)
 
 def test_the_papers_quantiser_from_the_command_line(command, tmp_path):
     # the first process tries a step on its own, with ranges that follow the data

@@ -7,6 +7,7 @@ core."""
 import hashlib, inspect, json, math, os, sys, time
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import nullcontext
+from datetime import timedelta
 from functools import lru_cache
 from multiprocessing import get_context
 from pathlib import Path
@@ -27,6 +28,11 @@ def machine():
     "Where a row was measured; without git, the variable COMMIT says the commit"
     where = here()
     return where | dict(commit=os.environ.get('COMMIT') or where['commit'])
+
+def images_hash(images):
+    "16 digits that tell apart sets of images with their labels, or tensors of images"
+    parts = {'x': images} if isinstance(images, torch.Tensor) else {'x': images.x, 'y': images.y}
+    return fingerprint(parts)[:16]
 
 def settings_of(changes):
     "Rows keep short names for some settings; as arguments of the library they are called otherwise"
@@ -126,8 +132,7 @@ def make_row(spec, weights, cache):
             'teacher_k': correct(theirs[1], y), 'kept': learn.kept, 'gap': (finite(gap[0]), gap[1]),
             'real_kl': finite(real[0]), 'real_agree': real[1], 'cam_kl': finite(cam_kl(ours[0], theirs[0])),
             's_synth': round(s_synth, 1), 's_finetune': round(s_finetune, 1), 'cores': 1, 'versions': VERSIONS,
-            'teacher': teacher_hash(teacher), 'images_hash': fingerprint({'x': images.x, 'y': images.y})[:16],
-            **machine()}
+            'teacher': teacher_hash(teacher), 'images_hash': images_hash(images), **machine()}
 
 def photographs(path, model):
     "Labelled images in tensors: all of a file; of a folder, the first 300 by name, which are kept for development"
@@ -173,6 +178,26 @@ def prepare(spec, weights, cache):
     torch.set_num_threads(1)
     images_of(spec, load_model(spec['model'], weights), cache)
 
+def timed(make, *args):
+    "What `make` returns, and the seconds it takes"
+    start = time.perf_counter()
+    return make(*args),time.perf_counter()-start
+
+def finished_rows(pool, workers, make, todo, *args):
+    """Each row as a worker finishes it; then say how long the others take if they are like the finished ones.
+    A row that fails does not cost the others: its error is raised at the end"""
+    seconds,errors = [],[]
+    for job in as_completed([pool.submit(timed, make, s, *args) for s in todo]):
+        if error := job.exception():
+            errors.append(error)
+            continue
+        row,took = job.result()
+        seconds.append(took)
+        yield row
+        left = sum(seconds)/len(seconds)*(len(todo)-len(seconds))/workers
+        print(f'{len(seconds)} of {len(todo)} rows made, about {timedelta(seconds=round(left))} left', flush=True)
+    if errors: raise errors[0]
+
 def run_all(specs, name, weights, cache, out=None, workers=None, **common):
     "Rows of all specifications, in worker processes; finished rows are written at once"
     out = Path(out or RESULTS/f'{name}.json')
@@ -185,13 +210,13 @@ def run_all(specs, name, weights, cache, out=None, workers=None, **common):
     for s in sorted(todo, key=lambda s: -recipe_of(s).images['n']):
         first.setdefault((s['seed'], json.dumps(recipe_of(s).images | dict(n=0))), s)
     os.environ['OMP_NUM_THREADS'] = '1'
-    with ProcessPoolExecutor(workers or os.cpu_count(), get_context('spawn')) as pool:
+    workers = workers or os.cpu_count()
+    with ProcessPoolExecutor(workers, get_context('spawn')) as pool:
         jobs = [pool.submit(prepare, s, weights, cache) for s in first.values() if not s.get('images')]
         for job in as_completed(jobs): job.result()
-        for job in as_completed([pool.submit(make_row, s, weights, cache) for s in todo]):
-            rows.append(job.result())
+        for row in finished_rows(pool, workers, make_row, todo, weights, cache):
+            rows.append(row)
             write_json(out, dict(rows=rows))
-            row = rows[-1]
             print(f"W{row['wbits']}A{row['abits']} seed {row['seed']} {row['recipe']} {row['changes']}:",
                   f"{Accuracy(row['k'], row['n'])}, held-out KL {row['gap'][0]}, {row['s_finetune']:.0f} s",
                   flush=True)

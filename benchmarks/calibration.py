@@ -52,6 +52,7 @@ def main(weights:str=None, # checkpoint of the teacher
             if any((r['model'], r['quantiser'], r['images'])==(model, how, name) for r in rows): continue
             with tempfile.TemporaryDirectory() as folder: acc = evaluate(make(teacher, x, folder), test)
             rows.append(dict(model=model, quantiser=how, images=name, k=acc.k, n=acc.n, teacher_k=whole.k, n_images=n,
-                             iters=iters, s_synth=round(seconds, 1), versions=VERSIONS, **machine()))
+                             iters=iters, s_synth=round(seconds, 1), images_hash=images_hash(x), versions=VERSIONS,
+                             **machine()))
             write_json(out, dict(rows=rows))
             print(how, name, acc, flush=True)

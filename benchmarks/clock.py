@@ -8,7 +8,7 @@ benchmarks/results/clock.json."""
 import json, os, subprocess, sys, tempfile, time
 from pathlib import Path
 from fastcore.script import call_parse
-from bench import RESULTS, write_json
+from bench import RESULTS, SyntheticDataset, images_hash, write_json
 
 def synq(*words): subprocess.run([sys.executable, '-m', 'synq_nb', *map(str, words)], check=True)
 
@@ -32,9 +32,10 @@ def main(weights:Path=None, # checkpoint of the teacher
             wall = time.perf_counter()-start
             synq('eval', run, '--data', data)
             record = json.loads((run/'run.json').read_text())
+            images = SyntheticDataset.load(run/'parts/synth.safetensors')
         counts = {name: {k: acc[k] for k in 'kn'} for name,acc in record['accuracy'].items()}
-        keep = 'seconds', 'versions', 'machine', 'threads'
-        clocked = dict(wall=round(wall, 1), cores=os.cpu_count(), accuracy=counts)
-        rows.append(key | clocked | {k: record[k] for k in keep})
+        keep = {k: record[k] for k in ('seconds', 'versions', 'threads')} | record['machine']
+        clocked = dict(wall=round(wall, 1), cores=os.cpu_count(), accuracy=counts, images_hash=images_hash(images))
+        rows.append(key | clocked | keep)
         write_json(out, dict(rows=rows))
         print(key, rows[-1]['wall'], counts, flush=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np, torch
 from fastcore.script import call_parse
 from torch.utils.data import DataLoader
-from bench import RESULTS
+from bench import RESULTS, images_hash
 from synq_nb.all import *
 
 def photographs(data, first, folder):
@@ -65,7 +65,9 @@ def main(weights:Path=None, # checkpoint of the teacher
             counts['model.onnx in OpenVINO'] = openvino_count(run/'model.onnx', images)
         typed = [shlex.join(['synq', *words, '--weights', weights.name, '--out', 'RUN']),
                  'synq eval RUN --data PHOTOGRAPHS']
-        keep = 'final', 'doubts', 'seconds', 'files', 'missing', 'versions', 'machine', 'threads'
-        rows.append(key | dict(commands=typed, accuracy=counts, use='report') | {k: record.get(k) for k in keep})
+        keep = 'final', 'doubts', 'seconds', 'files', 'missing', 'versions', 'threads'
+        made = images_hash(SyntheticDataset.load(run/'parts/synth.safetensors'))
+        rows.append(key | dict(commands=typed, accuracy=counts, use='report', images_hash=made) | record['machine'] |
+                    {k: record.get(k) for k in keep})
         write_json(out, dict(rows=rows))
         print(model, w, a, counts, flush=True)

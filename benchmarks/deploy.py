@@ -13,7 +13,7 @@ from bench import *
 def alike(a, b): return correct(a, b.argmax(1))
 def operators(file, names): return {k:v for k,v in optimized_ops(file).items() if k in names}
 
-def files_row(spec, teacher, learn, test, folder):
+def files_row(spec, teacher, learn, images, test, folder):
     "Convert, pack and export a student, and measure the files"
     (x,y),seen,card = test.tensors,learn.seen(256),ZOO[spec['model']]
     folder,student = Path(folder),learn.model.cpu().eval()
@@ -32,10 +32,10 @@ def files_row(spec, teacher, learn, test, folder):
                 bytes={f.name: f.stat().st_size for f in (state, packed, floats, file)},
                 integer_ops=operators(file, INTEGER_OPS), float_ops=float_layers(file).values.tolist(),
                 ms={b: latency({'float': floats, 'integer': file}, x[:b]) for b in (1, 32)}, versions=VERSIONS,
-                images_hash=fingerprint({'x': learn.dls.train_ds.x})[:16], **machine())
+                images_hash=images_hash(images), **machine())
 
 def student_of(spec, teacher, cache):
-    "A student by the default recipe, from images and epochs that are kept"
+    "A student by the default recipe, from images and epochs that are kept, and the images"
     card,quant = ZOO[spec['model']],QuantSpec(spec['wbits'], spec['abits'])
     recipe = choose_recipe('auto', quant).changed(flip=card.flip)
     images,_ = cached_images(teacher, recipe.images | dict(size=card.size[0]), spec['seed'], cache)
@@ -43,7 +43,7 @@ def student_of(spec, teacher, cache):
     done = Path(cache)/f'finetune_{hashlib.sha256(key.encode()).hexdigest()[:12]}.pt'
     learn = synq_learner(teacher, images, quant, seed=spec['seed'], path=done, **recipe.learner)
     fit_learner(learn, progress=False, **recipe.fit)
-    return learn
+    return learn,images
 
 @call_parse
 def main(weights:str=None, # checkpoint of the CIFAR teacher
@@ -67,8 +67,9 @@ def main(weights:str=None, # checkpoint of the CIFAR teacher
         if any(all(r[k]==v for k,v in spec.items()) for r in rows): continue
         digits = spec['model']=='digits'
         teacher = load_model(spec['model'], None if digits else weights)
-        learn = student_of(spec, teacher, cache)
+        learn,images = student_of(spec, teacher, cache)
         test = ZOO['digits'].test_data() if digits else load_images(data)
-        with tempfile.TemporaryDirectory() as folder: rows.append(files_row(spec, teacher, learn, test, folder))
+        with tempfile.TemporaryDirectory() as folder:
+            rows.append(files_row(spec, teacher, learn, images, test, folder))
         write_json(out, dict(rows=rows))
         print({k:rows[-1][k] for k in (*spec, 'k_student', 'k', 'same', 'same_student')}, flush=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from fastcore.script import call_parse
 from torch.utils.data import Subset
-from bench import RESULTS, VERSIONS, finite, machine
+from bench import RESULTS, VERSIONS, finite, images_hash, machine
 from calibration import stack
 from synq_nb.all import *
 
@@ -46,6 +46,6 @@ def main(weights:str=None, # checkpoint of the teacher
             file,file_kl = count(convert(learn.model, learn.seen(64)))
             rows.append(about | dict(k=k, kl=kl, file=file, file_kl=file_kl, n=len(y), use='report',
                                      teacher_k=(due.argmax(1)==y).sum().item(), teacher=teacher_hash(teacher),
-                                     versions=VERSIONS, **machine()))
+                                     images_hash=images_hash(images), versions=VERSIONS, **machine()))
             write_json(out, dict(rows=rows))
             print(about, k, kl, file, file_kl, flush=True)

@@ -6,14 +6,15 @@ The recipe is what 'auto' stands for. Students are converted to integers and kep
 can be made on one machine (without `--data`) and counted on another: rows come from the packed files. `--n` and
 `--epochs` make it shorter, for a CPU. `k` of `n` counts the photographs after the first `first` by name, or the first
 ones with `--development`; `same` and `kl` compare with the teacher on them. `--damp` draws weights to their grid, as in
-`trials.py`, and `--follow 1` lets BatchNorm follow the student; such a run needs a `folder` and an `out` of its own.
-Writes benchmarks/results/imagenet.json; finished files and rows are kept."""
+`trials.py`, and `--follow 1` lets BatchNorm follow the student. Each length and each such run needs a `folder` of its
+own. Writes benchmarks/results/imagenet.json; finished files and rows are kept, and a row that does not say how long the
+run was counts as finished for every length."""
 import json, os, time
 from pathlib import Path
 import torch
 from fastcore.script import call_parse
 from torch.utils.data import Subset
-from bench import RESULTS, VERSIONS, finite, machine
+from bench import RESULTS, VERSIONS, finite, images_hash, machine
 from calibration import stack
 from synq_nb.all import *
 from trials import Damp
@@ -27,6 +28,19 @@ def recipe_of(spec, n, epochs, follow=0.):
     if n: recipe = recipe.changed(n=n, batch_size=min(n, 128))
     if follow: recipe = recipe.changed(follow=follow)
     return recipe.changed(epochs=epochs) if epochs else recipe
+
+def settings_of(bits, n, epochs, damp, follow):
+    "What tells apart runs of the same bits and seed"
+    recipe = recipe_of(QuantSpec(int(bits[0]), int(bits[1])), n, epochs)
+    return dict(n_images=recipe.images['n'], epochs=recipe.fit['epochs'], damp=damp, follow=follow)
+
+def noted(folder, model, bits, seed, settings):
+    "What `make` wrote about a student; None if it has made none"
+    file = packed_at(folder, model, bits, seed, 'student').with_suffix('.json')
+    if not file.exists(): return
+    note = json.loads(file.read_text())
+    assert all(note.get(k, v)==v for k,v in settings.items()), f'{file} is of another run: choose another folder'
+    return note
 
 def images_of(teacher, size, seed, recipe, folder):
     "The images of one seed, made once"
@@ -46,8 +60,7 @@ def make(model, teacher, size, bits, seed, folder, n, epochs, damp=0., follow=0.
     write_json(packed_at(folder, model, bits, seed, 'student').with_suffix('.json'),
                dict(s_finetune=time.perf_counter()-start, kept=learn.kept, gap=learn.gap(), made=machine(),
                     n_images=len(images), epochs=recipe.fit['epochs'], damp=damp, restarts=learn.checkpoint.lowered,
-                    follow=learn.checkpoint.key['follow'],
-                    images_hash=fingerprint({'x': images.x, 'y': images.y})[:16]))
+                    follow=learn.checkpoint.key['follow'], images_hash=images_hash(images)))
 
 def count(file, card, teacher_logits, x, y):
     "What a packed file answers"
@@ -78,10 +91,11 @@ def main(weights:str=None, # checkpoint of the teacher
     rows = json.loads(out.read_text())['rows'] if out.exists() else []
     Path(folder).mkdir(parents=True, exist_ok=True)
     card,teacher = model_card(model),load_model(model, weights)
+    settings = {b: settings_of(b, n, epochs, damp, follow) for b in bits.split()}
     for seed in seeds.split():
         if not bits: images_of(teacher, card.size, int(seed), recipe_of(QuantSpec(4, 4), n, epochs), folder)
         for b in bits.split() if not only_count else ():
-            if not packed_at(folder, model, b, seed, 'student').with_suffix('.json').exists():
+            if noted(folder, model, b, seed, settings[b]) is None:
                 make(model, teacher, card.size, b, int(seed), folder, n, epochs, damp, follow)
     if not data: return
     files = load_images(data, card, 1000)
@@ -92,11 +106,10 @@ def main(weights:str=None, # checkpoint of the teacher
                  teacher_k=(teacher_logits.argmax(1)==y).sum().item(), teacher=teacher_hash(teacher))
     for seed,b,stage in [(s, b, t) for s in seeds.split() for b in bits.split() for t in ('rounded', 'student')]:
         key = dict(model=model, wbits=int(b[0]), abits=int(b[1]), seed=int(seed), stage=stage, use=whole['use'])
-        if any(all(r[k]==v for k,v in key.items()) for r in rows): continue
-        file = packed_at(folder, model, b, seed, stage)
-        if not file.exists(): continue
-        note = packed_at(folder, model, b, seed, 'student').with_suffix('.json')
-        made = json.loads(note.read_text()) if note.exists() else {}
+        key |= settings[b]
+        if any(all(r.get(k, v)==v for k,v in key.items()) for r in rows): continue
+        file,made = packed_at(folder, model, b, seed, stage),noted(folder, model, b, seed, settings[b])
+        if made is None: continue
         rows.append(key | count(file, card, teacher_logits, x, y) | whole | made)
         write_json(out, dict(rows=rows))
         print({k: rows[-1][k] for k in (*key, 'k', 'n', 'teacher_k', 'same', 'kl')}, flush=True)

@@ -107,6 +107,7 @@ def main(weights:str=None, # checkpoint of the teacher
                 took = time.perf_counter()-start
                 acc,kl = evaluate(student, test),teacher_gap(student, teacher, test.tensors[0])[0]
                 rows.append(about | dict(k=acc.k, n=acc.n, teacher_k=whole.k, real_kl=finite(kl), s_fit=round(took, 1),
-                                         s_images=round(s_images, 1), versions=versions, **machine()))
+                                         s_images=round(s_images, 1), images_hash=images_hash(images),
+                                         versions=versions, **machine()))
                 write_json(out, dict(rows=rows))
                 print(f'W{wbits}A8 seed {seed}, {way}, images {source}: {acc}, KL {kl:.4f}, {took:.0f} s', flush=True)

@@ -10,7 +10,7 @@ from collections import Counter
 from pathlib import Path
 import numpy as np, openvino, torch
 from fastcore.script import call_parse
-from bench import RESULTS, VERSIONS, machine
+from bench import RESULTS, VERSIONS, images_hash, machine
 from synq_nb.all import *
 from zoo import settle
 
@@ -52,6 +52,7 @@ def main(names:str=NAMES, # of models
             for int4 in (True, False):
                 file = export_onnx(ints, Path(folder)/f'{int4}.onnx', x[:4], int4=int4)
                 rows.append(dict(model=name, stored='INT4' if int4 else 'bytes', **measure(compiled(file), file, x),
-                                 openvino=openvino.__version__, versions=VERSIONS, **machine()))
+                                 images_hash=images_hash(x), openvino=openvino.__version__, versions=VERSIONS,
+                                 **machine()))
                 print({k: rows[-1][k] for k in ('model', 'stored', 'layers', 'same', 'ms')}, flush=True)
     write_json(Path(out or RESULTS/'openvino.json'), dict(rows=rows))

@@ -8,7 +8,7 @@ counted on picture patches. Each call replaces its own rows of benchmarks/result
 import json, time
 import torch
 from fastcore.script import call_parse
-from bench import RESULTS, VERSIONS, machine
+from bench import RESULTS, VERSIONS, images_hash, machine
 from synq_nb.all import *
 
 def timed(f):
@@ -40,8 +40,7 @@ def main(threads:int=1, # of each process
     out,which = RESULTS/'processes.json',dict(processes=world, threads=threads)
     rows = json.loads(out.read_text())['rows'] if out.exists() else []
     rows = [r for r in rows if {k: r.get(k) for k in which}!=which]
-    about = dict(images_hash=fingerprint({'x': images.x})[:16], teacher=teacher_hash(teacher),
-                 teacher_k=evaluate(teacher, test).k)
+    about = dict(images_hash=images_hash(images), teacher=teacher_hash(teacher), teacher_k=evaluate(teacher, test).k)
     rows.append(which | dict(s_synthesis=seconds, n_images=len(images), students=students) | about |
                 dict(versions=VERSIONS, **machine()))
     write_json(out, dict(rows=sorted(rows, key=lambda r: (r['threads'], r['processes']))))

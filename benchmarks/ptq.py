@@ -8,7 +8,7 @@ import json, time
 from pathlib import Path
 import torch
 from fastcore.script import call_parse
-from bench import RESULTS, VERSIONS, finite, machine
+from bench import RESULTS, VERSIONS, finite, images_hash, machine
 from synq_nb.all import *
 
 WAYS = dict(nearest=None, adaptive=RECIPES['ptq'].fit, fine_tuned=RECIPES['fast'].fit)
@@ -22,7 +22,7 @@ def rows_of(teacher, test, images, bits, seed):
         seconds = time.perf_counter()-start
         acc,(kl,same) = evaluate(learn.model, test),teacher_gap(learn.model, teacher, test.tensors[0])
         yield dict(way=way, wbits=bits[0], abits=bits[1], seed=seed, k=acc.k, n=acc.n, kl=finite(kl), same=same,
-                   kept=learn.kept, seconds=seconds)
+                   kept=learn.kept, seconds=seconds, images_hash=images_hash(images))
 
 @call_parse
 def main(bits:str='88 48 44 33 24 22', # W and A bits

@@ -13,7 +13,7 @@ import json, time
 from pathlib import Path
 import torch
 from fastcore.script import call_parse
-from bench import RESULTS, VERSIONS, finite, machine
+from bench import RESULTS, VERSIONS, finite, images_hash, machine
 from synq_nb.all import *
 
 WITHOUT = dict(cutoff=None, cam=0, ce=0)
@@ -62,7 +62,8 @@ def main(bits:str='33 22', # W and A bits
             if not todo: continue
             images = noise(teacher, n, seed) if source=='noise' else synthesize(
                 teacher, n, 32, iters, canvas=source, seed=seed, progress='log')
-            took = dict(s_images=round(time.perf_counter()-start, 1), last=images.meta['log'][-1:])
+            took = dict(s_images=round(time.perf_counter()-start, 1), last=images.meta['log'][-1:],
+                        images_hash=images_hash(images))
             for case in todo:
                 pair = case['wbits'],case['abits']
                 rows.append(case | took | fine_tuned(teacher, test, images, pair, seed, case['ideas']) | whole)

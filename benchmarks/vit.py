@@ -8,7 +8,7 @@ import json, time
 from pathlib import Path
 import torch
 from fastcore.script import call_parse
-from bench import RESULTS, VERSIONS, finite, machine
+from bench import RESULTS, VERSIONS, finite, images_hash, machine
 from synq_nb.all import *
 
 def rows_of(teacher, test, bits, seed, cache):
@@ -25,7 +25,8 @@ def rows_of(teacher, test, bits, seed, cache):
     for name,model in models.items():
         acc,(kl,same) = evaluate(model, test),teacher_gap(model, teacher, test.tensors[0])
         yield dict(ranges=name, wbits=spec.wbits, abits=spec.abits, seed=seed, k=acc.k, n=acc.n, kl=finite(kl),
-                   same=same, kept=learn.kept, seconds=seconds)
+                   same=same, kept=learn.kept, seconds=seconds,
+                   images_hash=images_hash(noise if name=='noise' else images))
 
 @call_parse
 def main(bits:str='88 48 44', # W and A bits

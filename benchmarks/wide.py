@@ -31,6 +31,7 @@ def main(weights:str=None, # checkpoint of the teacher
     out,card,teacher,test = Path(out or RESULTS/'wide.json'),ZOO[model],load_model(model, weights),load_images(data)
     rows = json.loads(out.read_text())['rows'] if out.exists() else []
     sets = juries(card, teacher, n, cache) | dict(photographs=test.tensors[0], unseen=load_images(unseen).tensors[0])
+    hashes = {name: images_hash(x) for name,x in sets.items()}
     for seed,(w,a) in [(int(s), map(int, b)) for s in seeds.split() for b in bits.split()]:
         spec = dict(model=model, recipe=recipe, wbits=w, abits=a, seed=seed)
         if any(spec.items()<=row.items() for row in rows): continue
@@ -40,7 +41,8 @@ def main(weights:str=None, # checkpoint of the teacher
         row = spec | dict(data=Path(data).name, n=len(test), rounded=judge(learn.model, teacher, sets, test))
         start = time.perf_counter()
         fit_learner(learn, progress=False, **chosen.fit)
-        row |= dict(s_finetune=round(time.perf_counter()-start, 1), kept=learn.kept)
+        row |= dict(s_finetune=round(time.perf_counter()-start, 1), kept=learn.kept, images_hash=images_hash(images),
+                    jury_hash=hashes)
         rows.append(row | dict(student=judge(learn.model, teacher, sets, test), versions=VERSIONS, **machine()))
         write_json(out, dict(rows=rows))
         worse = [k for k in sets if rows[-1]['student'][k]['kl']>row['rounded'][k]['kl']]

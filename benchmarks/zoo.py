@@ -12,7 +12,7 @@ from multiprocessing import get_context
 from pathlib import Path
 import torch, torch.nn as nn
 from fastcore.script import call_parse
-from bench import RESULTS, VERSIONS, finite, machine
+from bench import RESULTS, VERSIONS, finished_rows, finite, images_hash, machine
 from synq_nb.all import *
 
 PAPER = ('pytorchcv:resnet20_cifar10 pytorchcv:resnet20_cifar100 pytorchcv:resnet18 pytorchcv:resnet50 '
@@ -57,7 +57,8 @@ def measure(name, bs):
     row = dict(params=sum(p.numel() for p in model.parameters()), size=list(card.size), classes=n_out,
                layers=len(layers), left_in_float={k: v.split(': ')[-1] for k,v in zip(left.layer, left.how)},
                share_quantised=1-left.weights.sum()/layers.weights.sum(), cam_layer=learn.cam_align.layer,
-               terms=list(images.meta['terms']), s_synthesis_step=synthesis.seconds/4, s_fit_step=fitting.seconds/steps)
+               terms=list(images.meta['terms']), images_hash=images_hash(images), s_synthesis_step=synthesis.seconds/4,
+               s_fit_step=fitting.seconds/steps)
     x = images.images(8)
     with tempfile.TemporaryDirectory() as tmp, Clock() as exporting:
         ints = learn.to_onnx(Path(tmp)/'m.onnx')
@@ -87,7 +88,7 @@ def main(names:str=f'{PAPER} {MORE}', # of models, as `synq quantize` takes them
     rows = json.loads(out.read_text())['rows'] if out.exists() else []
     todo = [name for name in names.split() if name not in {r['model'] for r in rows}]
     with ProcessPoolExecutor(workers, get_context('spawn'), max_tasks_per_child=1) as pool:
-        for row in pool.map(attempt, todo, [bs]*len(todo)):
+        for row in finished_rows(pool, workers, attempt, todo, bs):
             rows.append(row)
             write_json(out, dict(rows=rows))
             result = row.get('error') or f"{row['onnx_same']} of {row['onnx_n']}"

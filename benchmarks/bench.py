@@ -29,6 +29,16 @@ def machine():
     where = here()
     return where | dict(commit=os.environ.get('COMMIT') or where['commit'])
 
+class Rows(list):
+    "The rows of a result file, which is written anew with each row that is added"
+    def __init__(self, out):
+        self.out = Path(out)
+        super().__init__(json.loads(self.out.read_text())['rows'] if self.out.exists() else [])
+    def has(self, key): return any(key.items()<=row.items() for row in self)
+    def add(self, *rows):
+        self.extend(rows)
+        write_json(self.out, dict(rows=self))
+
 def images_hash(images):
     "16 digits that tell apart sets of images with their labels, or tensors of images"
     parts = {'x': images} if isinstance(images, torch.Tensor) else {'x': images.x, 'y': images.y}
@@ -201,7 +211,7 @@ def finished_rows(pool, workers, make, todo, *args):
 def run_all(specs, name, weights, cache, out=None, workers=None, **common):
     "Rows of all specifications, in worker processes; finished rows are written at once"
     out = Path(out or RESULTS/f'{name}.json')
-    rows = json.loads(out.read_text())['rows'] if out.exists() else []
+    rows = Rows(out)
     specs = [dict(dict(model='resnet20_cifar10', recipe='fast', changes={}), **common, **s) for s in specs]
     todo = [s for s in specs if not any(same(r, s) for r in rows)]
     print(f'{name}: {len(specs)-len(todo)} of {len(specs)} rows are there already', flush=True)
@@ -215,8 +225,7 @@ def run_all(specs, name, weights, cache, out=None, workers=None, **common):
         jobs = [pool.submit(prepare, s, weights, cache) for s in first.values() if not s.get('images')]
         for job in as_completed(jobs): job.result()
         for row in finished_rows(pool, workers, make_row, todo, weights, cache):
-            rows.append(row)
-            write_json(out, dict(rows=rows))
+            rows.add(row)
             print(f"W{row['wbits']}A{row['abits']} seed {row['seed']} {row['recipe']} {row['changes']}:",
                   f"{Accuracy(row['k'], row['n'])}, held-out KL {row['gap'][0]}, {row['s_finetune']:.0f} s",
                   flush=True)

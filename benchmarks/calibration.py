@@ -40,7 +40,7 @@ def main(weights:str=None, # checkpoint of the teacher
     logging.disable(logging.WARNING)
     torch.set_num_threads(1)
     out,card,teacher = Path(out or RESULTS/'calibration.json'),model_card(model),load_model(model, weights)
-    rows = json.loads(out.read_text())['rows'] if out.exists() else []
+    rows = Rows(out)
     files,size = load_images(data, card, 1000),card.size[0]
     test = Subset(files, range(first, len(files)))
     images,seconds = cached_images(teacher, dict(n=n, size=size, iters=iters, batch_size=32), 0, cache)
@@ -49,10 +49,9 @@ def main(weights:str=None, # checkpoint of the teacher
     whole = evaluate(teacher, test)
     for how,make in QUANTISERS.items():
         for name,x in sets.items():
-            if any((r['model'], r['quantiser'], r['images'])==(model, how, name) for r in rows): continue
+            about = dict(model=model, quantiser=how, images=name, n_images=n, iters=iters)
+            if rows.has(about): continue
             with tempfile.TemporaryDirectory() as folder: acc = evaluate(make(teacher, x, folder), test)
-            rows.append(dict(model=model, quantiser=how, images=name, k=acc.k, n=acc.n, teacher_k=whole.k, n_images=n,
-                             iters=iters, s_synth=round(seconds, 1), images_hash=images_hash(x), versions=VERSIONS,
-                             **machine()))
-            write_json(out, dict(rows=rows))
+            rows.add(about | dict(k=acc.k, n=acc.n, teacher_k=whole.k, s_synth=round(seconds, 1),
+                                  images_hash=images_hash(x), versions=VERSIONS, **machine()))
             print(how, name, acc, flush=True)

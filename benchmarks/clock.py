@@ -8,7 +8,7 @@ benchmarks/results/clock.json."""
 import json, os, subprocess, sys, tempfile, time
 from pathlib import Path
 from fastcore.script import call_parse
-from bench import RESULTS, SyntheticDataset, images_hash, write_json
+from bench import RESULTS, Rows, SyntheticDataset, images_hash
 
 def synq(*words): subprocess.run([sys.executable, '-m', 'synq_nb', *map(str, words)], check=True)
 
@@ -21,10 +21,10 @@ def main(weights:Path=None, # checkpoint of the teacher
          out:Path=RESULTS/'clock.json' # result file
         ):
     "Time the default settings"
-    rows = json.loads(out.read_text())['rows'] if out.exists() else []
+    rows = Rows(out)
     for seed,(w,a) in [(int(s), b) for s in seeds.split() for b in bits.split()]:
         key = dict(model=model, wbits=int(w), abits=int(a), seed=seed)
-        if any(key.items()<=row.items() for row in rows): continue
+        if rows.has(key): continue
         with tempfile.TemporaryDirectory() as folder:
             run,start = Path(folder)/'run',time.perf_counter()
             asked = '--model', model, '--weights', weights, '--wbits', w, '--abits', a, '--seed', seed
@@ -36,6 +36,5 @@ def main(weights:Path=None, # checkpoint of the teacher
         counts = {name: {k: acc[k] for k in 'kn'} for name,acc in record['accuracy'].items()}
         keep = {k: record[k] for k in ('seconds', 'versions', 'threads')} | record['machine']
         clocked = dict(wall=round(wall, 1), cores=os.cpu_count(), accuracy=counts, images_hash=images_hash(images))
-        rows.append(key | clocked | keep)
-        write_json(out, dict(rows=rows))
+        rows.add(key | clocked | keep)
         print(key, rows[-1]['wall'], counts, flush=True)

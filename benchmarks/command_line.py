@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np, torch
 from fastcore.script import call_parse
 from torch.utils.data import DataLoader
-from bench import RESULTS, images_hash
+from bench import RESULTS, Rows, images_hash
 from synq_nb.all import *
 
 def photographs(data, first, folder):
@@ -48,11 +48,11 @@ def main(weights:Path=None, # checkpoint of the teacher
         ):
     "Quantise, count, and note what was typed"
     torch.set_num_threads(1)
-    rows,folder = json.loads(out.read_text())['rows'] if out.exists() else [],folder.resolve()
+    rows,folder = Rows(out),folder.resolve()
     count = photographs(data, first, folder/'photographs')
     for w,a in bits.split():
         key = dict(model=model, wbits=int(w), abits=int(a), n_images=n, epochs=epochs)
-        if any(key.items()<=row.items() for row in rows): continue
+        if rows.has(key): continue
         run = folder/f"{model.split(':')[model.startswith('torchvision')]}-{w}{a}"
         words = shlex.split(f'quantize --model {model} --wbits {w} --abits {a} --n {n} --epochs {epochs} --threads 1 '
                             '--set batch_size=128')
@@ -67,7 +67,6 @@ def main(weights:Path=None, # checkpoint of the teacher
                  'synq eval RUN --data PHOTOGRAPHS']
         keep = 'final', 'doubts', 'seconds', 'files', 'missing', 'versions', 'threads'
         made = images_hash(SyntheticDataset.load(run/'parts/synth.safetensors'))
-        rows.append(key | dict(commands=typed, accuracy=counts, use='report', images_hash=made) | record['machine'] |
+        rows.add(key | dict(commands=typed, accuracy=counts, use='report', images_hash=made) | record['machine'] |
                     {k: record.get(k) for k in keep})
-        write_json(out, dict(rows=rows))
         print(model, w, a, counts, flush=True)

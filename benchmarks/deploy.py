@@ -60,16 +60,15 @@ def main(weights:str=None, # checkpoint of the CIFAR teacher
     logging.disable(logging.WARNING)
     torch.set_num_threads(1)
     out = Path(out or RESULTS/'deploy.json')
-    rows = json.loads(out.read_text())['rows'] if out.exists() else []
+    rows = Rows(out)
     specs = [dict(model=m, wbits=int(b[0]), abits=int(b[1]), seed=int(s))
              for m in models.split() for s in seeds.split() for b in bits.split()]
     for spec in specs:
-        if any(all(r[k]==v for k,v in spec.items()) for r in rows): continue
+        if rows.has(spec): continue
         digits = spec['model']=='digits'
         teacher = load_model(spec['model'], None if digits else weights)
         learn,images = student_of(spec, teacher, cache)
         test = ZOO['digits'].test_data() if digits else load_images(data)
         with tempfile.TemporaryDirectory() as folder:
-            rows.append(files_row(spec, teacher, learn, images, test, folder))
-        write_json(out, dict(rows=rows))
+            rows.add(files_row(spec, teacher, learn, images, test, folder))
         print({k:rows[-1][k] for k in (*spec, 'k_student', 'k', 'same', 'same_student')}, flush=True)

@@ -5,12 +5,11 @@
 Nothing is fine-tuned: ranges come from `n` synthetic images. `k` of `n` counts what the student recognises of the
 photographs after the first `first` by name, and `file` what the integers of its packed file do; `kl` and `file_kl`
 compare both with the teacher there. Writes benchmarks/results/equalized.json; finished rows are kept."""
-import json
 from pathlib import Path
 import torch
 from fastcore.script import call_parse
 from torch.utils.data import Subset
-from bench import RESULTS, VERSIONS, finite, images_hash, machine
+from bench import RESULTS, VERSIONS, Rows, finite, images_hash, machine
 from calibration import stack
 from synq_nb.all import *
 
@@ -27,7 +26,7 @@ def main(weights:str=None, # checkpoint of the teacher
         ):
     "Round, convert, count"
     torch.set_num_threads(1)
-    rows = json.loads(out.read_text())['rows'] if out.exists() else []
+    rows = Rows(out)
     card,teacher = model_card(model),load_model(model, weights)
     files = load_images(data, card, 1000)
     x,y = stack(Subset(files, range(first, len(files)))),torch.tensor(files.labels)[first:]
@@ -40,12 +39,11 @@ def main(weights:str=None, # checkpoint of the teacher
                             path=Path(cache)/f'{teacher_hash(teacher)[:8]}-{n}-{seed}.safetensors')
         for b,on in ((b, on) for b in bits.split() for on in (False, True)):
             about = dict(model=model, wbits=int(b[0]), abits=int(b[1]), seed=seed, equalized=on, n_images=n)
-            if any(about.items()<=row.items() for row in rows): continue
+            if rows.has(about): continue
             learn = synq_learner(teacher, images, int(b[0]), int(b[1]), equalized=on, seed=seed)
             k,kl = count(learn.model)
             file,file_kl = count(convert(learn.model, learn.seen(64)))
-            rows.append(about | dict(k=k, kl=kl, file=file, file_kl=file_kl, n=len(y), use='report',
+            rows.add(about | dict(k=k, kl=kl, file=file, file_kl=file_kl, n=len(y), use='report',
                                      teacher_k=(due.argmax(1)==y).sum().item(), teacher=teacher_hash(teacher),
                                      images_hash=images_hash(images), versions=VERSIONS, **machine()))
-            write_json(out, dict(rows=rows))
             print(about, k, kl, file, file_kl, flush=True)

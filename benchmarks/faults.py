@@ -7,7 +7,6 @@ from run to run: those alone are blanked before the comparison."""
 import io, os, random, re, resource, shutil, signal, sys, time
 from contextlib import redirect_stdout, suppress
 from functools import wraps
-from pathlib import Path
 import torch
 from safetensors.torch import save_file
 from synq_nb import cli, recipes, runs

@@ -5,14 +5,14 @@
 A synthesis step optimises `bs` images; a fine-tuning step has the default losses at W4A8. Weights are random. A
 synthesis step is the difference of two lengths after a warm-up, a fine-tuning step the median after a warm-up.
 `peak_gib` is the GPU's memory. Writes benchmarks/results/gpu.json; finished rows are kept."""
-import json, time
+import time
 from pathlib import Path
 from statistics import median
 import torch
 from fastai.callback.core import Callback
 from fastai.torch_core import default_device
 from fastcore.script import call_parse
-from bench import RESULTS, VERSIONS, machine
+from bench import RESULTS, VERSIONS, Rows, machine
 from synq_nb.all import *
 from zoo import Clock, settle
 
@@ -59,10 +59,9 @@ def main(names:str=NAMES, # of models, as `synq quantize` takes them
         ):
     "Time each network"
     out = Path(out or RESULTS/'gpu.json')
-    rows = json.loads(out.read_text())['rows'] if out.exists() else []
+    rows = Rows(out)
     for name in names.split():
         for amp in (True, False):
-            if any((r['model'], r['amp'])==(name, amp) for r in rows): continue
-            rows.append(measure(name, bs, amp))
-            write_json(out, dict(rows=rows))
+            if rows.has(dict(model=name, batch=bs, amp=amp)): continue
+            rows.add(measure(name, bs, amp))
             print({k: v for k,v in rows[-1].items() if k not in ('versions',)}, flush=True)

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from fastcore.script import call_parse
 from torch.utils.data import Subset
-from bench import RESULTS, VERSIONS, finite, images_hash, machine
+from bench import RESULTS, VERSIONS, Rows, finite, images_hash, machine
 from calibration import stack
 from synq_nb.all import *
 from trials import Damp
@@ -88,7 +88,7 @@ def main(weights:str=None, # checkpoint of the teacher
     "Make what is missing, and count"
     torch.set_num_threads(int(os.environ.get('OMP_NUM_THREADS', 1)))
     out = Path(out or RESULTS/'imagenet.json')
-    rows = json.loads(out.read_text())['rows'] if out.exists() else []
+    rows = Rows(out)
     Path(folder).mkdir(parents=True, exist_ok=True)
     card,teacher = model_card(model),load_model(model, weights)
     settings = {b: settings_of(b, n, epochs, damp, follow) for b in bits.split()}
@@ -110,6 +110,5 @@ def main(weights:str=None, # checkpoint of the teacher
         if any(all(r.get(k, v)==v for k,v in key.items()) for r in rows): continue
         file,made = packed_at(folder, model, b, seed, stage),noted(folder, model, b, seed, settings[b])
         if made is None: continue
-        rows.append(key | count(file, card, teacher_logits, x, y) | whole | made)
-        write_json(out, dict(rows=rows))
+        rows.add(key | count(file, card, teacher_logits, x, y) | whole | made)
         print({k: rows[-1][k] for k in (*key, 'k', 'n', 'teacher_k', 'same', 'kl')}, flush=True)

@@ -5,7 +5,6 @@
 Judges the students that other commands of this folder left in the cache, and writes benchmarks/results/jury.json: per
 student the KL to its teacher on every jury, beside the rows' own `k`, `real_kl`, `unseen` and `images_hash`. Students
 that were judged before are skipped."""
-import math
 from fastcore.script import call_parse
 from bench import *
 from trials import dead_leaves
@@ -49,17 +48,16 @@ def main(weights:str=None, # checkpoint of the teacher
     "Judge saved students"
     torch.set_num_threads(1)
     out,card = Path(out or RESULTS/'jury.json'),ZOO[model]
-    judged = json.loads(out.read_text())['rows'] if out.exists() else []
+    judged = Rows(out)
     teacher = load_model(model, weights)
     sets = juries(card, teacher, n, cache)
     hashes = {name: images_hash(x) for name,x in sets.items()}
     for row in json.loads((RESULTS/f'{rows}.json').read_text())['rows']:
         file = student_file(row | dict(images=real if row['images']=='real' else None), cache)
         about = {k: row[k] for k in ('model', 'wbits', 'abits', 'seed', 'recipe', 'changes', 'images')}
-        if row['model']!=model or not file.exists() or any(about.items()<=r.items() for r in judged): continue
+        if row['model']!=model or not file.exists() or judged.has(about): continue
         student = load_student(card.build(), file)[0].eval()
         kl = {name: finite(teacher_gap(student, teacher, x)[0]) for name,x in sets.items()}
         seen = {k: row.get(k) for k in ('k', 'n', 'teacher_k', 'gap', 'real_kl', 'unseen', 'images_hash')}
-        judged.append(about | seen | dict(jury=kl, jury_hash=hashes, versions=VERSIONS, **machine()))
-        write_json(out, dict(rows=judged))
+        judged.add(about | seen | dict(jury=kl, jury_hash=hashes, versions=VERSIONS, **machine()))
         print(row['wbits'], row['seed'], row['changes'], {k: round(v, 3) for k,v in kl.items()}, flush=True)

@@ -92,7 +92,7 @@ def main(weights:str=None, # checkpoint of the teacher
     "Each source of images with each tool"
     torch.set_num_threads(1)
     out,teacher,test = Path(out),load_model(model, weights),load_images(data)
-    rows = json.loads(out.read_text())['rows'] if out.exists() else []
+    rows = Rows(out)
     whole = evaluate(teacher, test)
     versions = VERSIONS | {'model-compression-toolkit': importlib.metadata.version('model-compression-toolkit')}
     for seed in map(int, seeds.split()):
@@ -101,13 +101,12 @@ def main(weights:str=None, # checkpoint of the teacher
                 if wbits==8 and make is by_us_everywhere: continue  # the same as by default
                 about = dict(model=model, data=Path(data).name, images=source, way=way, wbits=wbits, abits=8, seed=seed,
                              n_images=n, epochs=epochs)
-                if any(about.items()<=row.items() for row in rows): continue
+                if rows.has(about): continue
                 start = time.perf_counter()
                 student = make(teacher, images, x, wbits, epochs, seed).eval()
                 took = time.perf_counter()-start
                 acc,kl = evaluate(student, test),teacher_gap(student, teacher, test.tensors[0])[0]
-                rows.append(about | dict(k=acc.k, n=acc.n, teacher_k=whole.k, real_kl=finite(kl), s_fit=round(took, 1),
+                rows.add(about | dict(k=acc.k, n=acc.n, teacher_k=whole.k, real_kl=finite(kl), s_fit=round(took, 1),
                                          s_images=round(s_images, 1), images_hash=images_hash(images),
                                          versions=versions, **machine()))
-                write_json(out, dict(rows=rows))
                 print(f'W{wbits}A8 seed {seed}, {way}, images {source}: {acc}, KL {kl:.4f}, {took:.0f} s', flush=True)

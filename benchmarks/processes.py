@@ -5,10 +5,10 @@
 
 The images have to be the same, however many make them. A student is fine-tuned on them with each of a few seeds, and
 counted on picture patches. Each call replaces its own rows of benchmarks/results/processes.json."""
-import json, time
+import time
 import torch
 from fastcore.script import call_parse
-from bench import RESULTS, VERSIONS, images_hash, machine
+from bench import RESULTS, VERSIONS, Rows, images_hash, machine
 from synq_nb.all import *
 
 def timed(f):
@@ -38,8 +38,7 @@ def main(threads:int=1, # of each process
     students = [student_row(teacher, images, test, int(seed)) for seed in seeds.split()]
     if rank: return
     out,which = RESULTS/'processes.json',dict(processes=world, threads=threads)
-    rows = json.loads(out.read_text())['rows'] if out.exists() else []
-    rows = [r for r in rows if {k: r.get(k) for k in which}!=which]
+    rows = [r for r in Rows(out) if {k: r.get(k) for k in which}!=which]
     about = dict(images_hash=images_hash(images), teacher=teacher_hash(teacher), teacher_k=evaluate(teacher, test).k)
     rows.append(which | dict(s_synthesis=seconds, n_images=len(images), students=students) | about |
                 dict(versions=VERSIONS, **machine()))

@@ -4,11 +4,11 @@
 
 The ResNet-8 and the test patches of the embedded example; needs no files. Fine-tuning is that of the recipe `fast`, on
 as many images as `ptq` asks for. Writes benchmarks/results/ptq.json; finished rows are kept."""
-import json, time
+import time
 from pathlib import Path
 import torch
 from fastcore.script import call_parse
-from bench import RESULTS, VERSIONS, finite, images_hash, machine
+from bench import RESULTS, VERSIONS, Rows, finite, images_hash, machine
 from synq_nb.all import *
 
 WAYS = dict(nearest=None, adaptive=RECIPES['ptq'].fit, fine_tuned=RECIPES['fast'].fit)
@@ -32,7 +32,7 @@ def main(bits:str='88 48 44 33 24 22', # W and A bits
     "Measure each width"
     torch.set_num_threads(1)
     out = Path(out or RESULTS/'ptq.json')
-    rows = json.loads(out.read_text())['rows'] if out.exists() else []
+    rows = Rows(out)
     teacher,test = patches_teacher(),patches_data()[1]
     whole = dict(teacher_k=evaluate(teacher, test).k, teacher=teacher_hash(teacher), versions=VERSIONS, **machine())
     done = {(r['wbits'], r['abits'], r['seed']) for r in rows}
@@ -41,6 +41,5 @@ def main(bits:str='88 48 44 33 24 22', # W and A bits
         images = todo and synthesize(teacher, seed=seed, progress=False, **RECIPES['ptq'].images)
         for pair in todo:
             new = [row|whole for row in rows_of(teacher, test, images, pair, seed)]
-            rows += new
-            write_json(out, dict(rows=rows))
+            rows.add(*new)
             print(seed, pair, {r['way']: (r['k'], r['kl'] and round(r['kl'], 4)) for r in new}, flush=True)

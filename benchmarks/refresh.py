@@ -6,12 +6,12 @@ The ResNet-8 and the test patches of the embedded example, images of the generat
 sees `n` images in each of `epochs` epochs, `refreshed` other `n` in each, and `all at once` as many images as these
 have together, once: the steps are as many in all three. Writes benchmarks/results/refresh.json; finished rows are
 kept; `images_hash` is of the images of the first epoch."""
-import json, time
+import time
 from functools import partial
 from pathlib import Path
 import torch
 from fastcore.script import call_parse
-from bench import RESULTS, VERSIONS, finite, images_hash, machine
+from bench import RESULTS, VERSIONS, Rows, finite, images_hash, machine
 from synq_nb.all import *
 
 @call_parse
@@ -25,7 +25,7 @@ def main(wbits:int=2, # weight bits
         ):
     "Measure each way"
     torch.set_num_threads(1)
-    rows = json.loads(out.read_text())['rows'] if out.exists() else []
+    rows = Rows(out)
     teacher,test = patches_teacher(),patches_data()[1]
     whole = dict(teacher_k=evaluate(teacher, test).k, teacher=teacher_hash(teacher), versions=VERSIONS, **machine())
     made = partial(synthesize, teacher, size=32, iters=iters, canvas='generator', progress=False)
@@ -34,14 +34,13 @@ def main(wbits:int=2, # weight bits
     for seed in map(int, seeds.split()):
         for way,(images,passes,anew) in ways.items():
             key = dict(way=way, seed=seed, wbits=wbits, abits=abits, n_images=images, epochs=passes, iters=iters)
-            if any(key.items()<=row.items() for row in rows): continue
+            if rows.has(key): continue
             start = time.perf_counter()
             first = made(images, seed=seed)
             learn = synq_learner(teacher, first, wbits, abits, seed=seed,
                                  cbs=[refreshed(seed)] if anew else [], **RECIPES['fast'].learner)
             fit_learner(learn, passes, RECIPES['fast'].fit['lr'], progress=False)
             acc,(kl,same) = evaluate(learn.model, test),teacher_gap(learn.model, teacher, test.tensors[0])
-            rows.append(key | dict(k=acc.k, n=acc.n, kl=finite(kl), same=same, s=time.perf_counter()-start,
+            rows.add(key | dict(k=acc.k, n=acc.n, kl=finite(kl), same=same, s=time.perf_counter()-start,
                                    images_hash=images_hash(first)) | whole)
-            write_json(out, dict(rows=rows))
             print({k: rows[-1][k] for k in (*key, 'k', 'kl', 's')}, flush=True)

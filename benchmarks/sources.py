@@ -9,11 +9,11 @@ Every source makes the same number of images in the same number of steps, at the
 by the teacher, is what a source should beat. `ideas` are the filter, the maps and the labels of easy samples; feature
 alignment stays, as in the recipe `fast`, whose fine-tuning this is. Writes benchmarks/results/sources.json; finished
 rows are kept."""
-import json, time
+import time
 from pathlib import Path
 import torch
 from fastcore.script import call_parse
-from bench import RESULTS, VERSIONS, finite, images_hash, machine
+from bench import RESULTS, VERSIONS, Rows, finite, images_hash, machine
 from synq_nb.all import *
 
 WITHOUT = dict(cutoff=None, cam=0, ce=0)
@@ -48,7 +48,7 @@ def main(bits:str='33 22', # W and A bits
     "Measure each source"
     torch.set_num_threads(1)
     out = Path(out or RESULTS/'sources.json')
-    rows = json.loads(out.read_text())['rows'] if out.exists() else []
+    rows = Rows(out)
     if weights: teacher,test = load_model(model, weights),load_images(data)
     else: model,teacher,test = 'patches',patches_teacher(),patches_data()[1]
     whole = dict(model=model, teacher_k=evaluate(teacher, test).k, teacher=teacher_hash(teacher), versions=VERSIONS,
@@ -58,7 +58,7 @@ def main(bits:str='33 22', # W and A bits
             start = time.perf_counter()
             about = dict(source=source, seed=seed, n_images=n, iters=iters)
             cases = [about | dict(wbits=int(w), abits=int(a), ideas=ideas) for w,a in bits.split() for ideas in (0, 1)]
-            todo = [case for case in cases if not any(case.items()<=row.items() for row in rows)]
+            todo = [case for case in cases if not rows.has(case)]
             if not todo: continue
             images = noise(teacher, n, seed) if source=='noise' else synthesize(
                 teacher, n, 32, iters, canvas=source, seed=seed, progress='log')
@@ -66,6 +66,5 @@ def main(bits:str='33 22', # W and A bits
                         images_hash=images_hash(images))
             for case in todo:
                 pair = case['wbits'],case['abits']
-                rows.append(case | took | fine_tuned(teacher, test, images, pair, seed, case['ideas']) | whole)
-                write_json(out, dict(rows=rows))
+                rows.add(case | took | fine_tuned(teacher, test, images, pair, seed, case['ideas']) | whole)
                 print({k:v for k,v in rows[-1].items() if k not in whole}, flush=True)

@@ -5,7 +5,7 @@
 Random weights: time does not depend on them. Writes benchmarks/results/speed.json: median seconds `ours_s` and
 `reference_s`, and `ratio` = reference/ours. `pays_from` is the number of steps after which compiling has paid for
 itself; torch keeps what it compiled, so that later runs of the same network start sooner. Finished rows are kept."""
-import copy, resource, statistics, sys, time
+import copy, resource, statistics, time
 from pathlib import Path
 from fastai.callback.core import Callback
 from fastcore.script import call_parse
@@ -132,16 +132,15 @@ def main(steps:int=6, # steps per turn
     "Measure seconds per step"
     if threads: torch.set_num_threads(threads)
     teacher,out = load_model(model, trained=False),Path(out)
-    rows = json.loads(out.read_text())['rows'] if out.exists() else []
+    rows = Rows(out)
     def add(what, batch, measure, *args, **kwargs):
-        if any((r['what'], r['batch'])==(what, batch) for r in rows): return
+        about = dict(what=what, batch=batch, model=model, threads=torch.get_num_threads(), device=str(default_device()))
+        if rows.has(about): return
         ours,ref,*more = measure(teacher, batch, *args, **kwargs)
-        row = dict(what=what, batch=batch, ours_s=round(ours, 4), reference_s=round(ref, 4), ratio=round(ref/ours, 3))
+        row = dict(ours_s=round(ours, 4), reference_s=round(ref, 4), ratio=round(ref/ours, 3))
         row |= dict(more[0]) if more else {}
-        print(*row.values(), flush=True)
-        rows.append(row | dict(model=model, threads=torch.get_num_threads(), cores=os.cpu_count(),
-                               device=str(default_device()), versions=VERSIONS, **machine()))
-        write_json(out, dict(rows=rows))
+        print(what, batch, *row.values(), flush=True)
+        rows.add(about | row | dict(cores=os.cpu_count(), versions=VERSIONS, **machine()))
     step = 'fine-tuning step, three ideas'
     for b in (64, 256): add(f'{step}, against textbook', b, finetune, steps, rounds)
     add('synthesis step, against textbook', 256, synthesis, 2*rounds)

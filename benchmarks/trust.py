@@ -20,7 +20,7 @@ from synq_nb.integers import load_packed
 from synq_nb.quantize import load_student
 from synq_nb.runs import Run, measure_file, run_options
 from synq_nb.zoo import load_images, model_card, read_state_dict
-from bench import RESULTS, VERSIONS, machine
+from bench import RESULTS, VERSIONS, Rows, machine
 from drift import drifts, many
 from faults import Faults
 from mutants import CHAPTERS, mutants
@@ -171,7 +171,7 @@ def main(parts:str=PARTS, # what to do, names separated by spaces
     warnings.simplefilter('ignore')
     torch.set_num_threads(1)
     out = Path(out or RESULTS/'trust.json')
-    rows = json.loads(out.read_text())['rows'] if out.exists() else []
+    rows = Rows(out)
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
         faults = Faults(folder, seed) if set(parts.split())&{'kills', 'crashes', 'full', 'two'} else None

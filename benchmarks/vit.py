@@ -4,11 +4,11 @@
 
 Needs no files. Each row has the recipe that 'auto' stands for. `k` of `n` counts the 1,600 test patches, and `kl` is
 the mean KL to the teacher on them. Writes benchmarks/results/vit.json; finished rows are kept."""
-import json, time
+import time
 from pathlib import Path
 import torch
 from fastcore.script import call_parse
-from bench import RESULTS, VERSIONS, finite, images_hash, machine
+from bench import RESULTS, VERSIONS, Rows, finite, images_hash, machine
 from synq_nb.all import *
 
 def rows_of(teacher, test, bits, seed, cache):
@@ -37,13 +37,12 @@ def main(bits:str='88 48 44', # W and A bits
     "Measure each width"
     torch.set_num_threads(1)
     out = Path(out or RESULTS/'vit.json')
-    rows = json.loads(out.read_text())['rows'] if out.exists() else []
+    rows = Rows(out)
     teacher,test = patches_vit(),patches_data()[1]
     whole = dict(teacher_k=evaluate(teacher, test).k, teacher=teacher_hash(teacher), versions=VERSIONS, **machine())
     done = {(r['wbits'], r['abits'], r['seed']) for r in rows}
     for seed,pair in [(int(s), (int(b[0]), int(b[1]))) for s in seeds.split() for b in bits.split()]:
         if (*pair, seed) in done: continue
         new = [row|whole for row in rows_of(teacher, test, pair, seed, cache)]
-        rows += new
-        write_json(out, dict(rows=rows))
+        rows.add(*new)
         print(seed, pair, {r['ranges']: (r['k'], r['kl'] and round(r['kl'], 4)) for r in new}, flush=True)

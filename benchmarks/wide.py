@@ -29,12 +29,12 @@ def main(weights:str=None, # checkpoint of the teacher
     "Compare rounding and fine-tuning"
     torch.set_num_threads(1)
     out,card,teacher,test = Path(out or RESULTS/'wide.json'),ZOO[model],load_model(model, weights),load_images(data)
-    rows = json.loads(out.read_text())['rows'] if out.exists() else []
+    rows = Rows(out)
     sets = juries(card, teacher, n, cache) | dict(photographs=test.tensors[0], unseen=load_images(unseen).tensors[0])
     hashes = {name: images_hash(x) for name,x in sets.items()}
     for seed,(w,a) in [(int(s), map(int, b)) for s in seeds.split() for b in bits.split()]:
         spec = dict(model=model, recipe=recipe, wbits=w, abits=a, seed=seed)
-        if any(spec.items()<=row.items() for row in rows): continue
+        if rows.has(spec): continue
         chosen = choose_recipe(recipe, QuantSpec(w, a), teacher)
         images,_ = cached_images(teacher, chosen.images, seed, cache)
         learn = synq_learner(teacher, images, w, a, seed=seed, **chosen.learner)
@@ -43,7 +43,6 @@ def main(weights:str=None, # checkpoint of the teacher
         fit_learner(learn, progress=False, **chosen.fit)
         row |= dict(s_finetune=round(time.perf_counter()-start, 1), kept=learn.kept, images_hash=images_hash(images),
                     jury_hash=hashes)
-        rows.append(row | dict(student=judge(learn.model, teacher, sets, test), versions=VERSIONS, **machine()))
-        write_json(out, dict(rows=rows))
+        rows.add(row | dict(student=judge(learn.model, teacher, sets, test), versions=VERSIONS, **machine()))
         worse = [k for k in sets if rows[-1]['student'][k]['kl']>row['rounded'][k]['kl']]
         print(f"W{w}A{a} seed {seed}: {learn.kept}, larger KL than rounding on {worse or 'no set'}", flush=True)

@@ -6,13 +6,13 @@ Weights are random, with BatchNorm statistics settled by a few forwards, so the 
 quantised, and no accuracies. `onnx_gap` is the largest difference of a logit, as a share of their range. Each
 network has a process of its own, with one thread. Writes benchmarks/results/zoo.json; rows that are there already are
 kept, so a stopped command continues."""
-import json, resource, sys, tempfile, time, warnings
+import resource, tempfile, time, warnings
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 import torch, torch.nn as nn
 from fastcore.script import call_parse
-from bench import RESULTS, VERSIONS, finished_rows, finite, images_hash, machine
+from bench import RESULTS, VERSIONS, Rows, finished_rows, finite, images_hash, machine
 from synq_nb.all import *
 
 PAPER = ('pytorchcv:resnet20_cifar10 pytorchcv:resnet20_cifar100 pytorchcv:resnet18 pytorchcv:resnet50 '
@@ -85,11 +85,10 @@ def main(names:str=f'{PAPER} {MORE}', # of models, as `synq quantize` takes them
         ):
     "Try each network"
     out = Path(out or RESULTS/'zoo.json')
-    rows = json.loads(out.read_text())['rows'] if out.exists() else []
-    todo = [name for name in names.split() if name not in {r['model'] for r in rows}]
+    rows = Rows(out)
+    todo = [name for name in names.split() if not rows.has(dict(model=name, batch=bs))]
     with ProcessPoolExecutor(workers, get_context('spawn'), max_tasks_per_child=1) as pool:
         for row in finished_rows(pool, workers, attempt, todo, bs):
-            rows.append(row)
-            write_json(out, dict(rows=rows))
+            rows.add(row)
             result = row.get('error') or f"{row['onnx_same']} of {row['onnx_n']}"
             print(row['model'], result, f"{row['peak_gib']:.1f} GiB", flush=True)

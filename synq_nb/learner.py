@@ -255,7 +255,7 @@ class ObserveRanges(Callback):
     def release(self): self._set(False)
 
 # %% ../nbs/09_learner.ipynb #09f00002
-PAYS = 200_000 # images, all epochs together: twice what compiling took to save more time than it costs
+PAYS = 200_000 # images, all epochs together: about twice the number after which compiling had paid for itself
 
 class Compiled(Callback):
     "Run both networks through `torch.compile` in training, if the fit is long enough to pay for it"

@@ -114,10 +114,15 @@ def in_batches(model:nn.Module, # classifier, on any device, left as it was
                x:torch.Tensor, # (N, C, H, W)
                batch_size:int=256 # images per forward
               )->torch.Tensor: # (N, classes) logits, float32 on the CPU
-    "Logits of many images, a batch at a time"
+    "Logits of many images, a batch at a time, and half as many if memory runs out"
     p = next(model.parameters(), x)
     def logits(b): return logits_of(model(b.to(p.device, p.dtype))).float().cpu()
-    with evaluating(model): return torch.cat([logits(b) for b in x.split(batch_size)])
+    while True:
+        try:
+            with evaluating(model): return torch.cat([logits(b) for b in x.split(batch_size)])
+        except RuntimeError as e:
+            if not out_of_memory(e) or batch_size==1: raise
+        batch_size = (min(batch_size, len(x))+1)//2
 
 # %% ../nbs/00_core.ipynb #00f10006
 def plain_copy(model:nn.Module # classifier, left as it is

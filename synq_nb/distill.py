@@ -118,8 +118,12 @@ class AlignTerm(LossTerm):
     hooks = ()
     leaf = False  # start a graph at the teacher's maps
     lasting = False  # keep the hooks from batch to batch: a compiled network would not see new ones
-    def find_layers(self, teacher, x): raise NotImplementedError
-    def align(self, student, teacher): raise NotImplementedError
+    def find_layers(self, teacher, x): # the float network, and two images on its device
+        "Names of the layers to compare, which are looked up in both networks; `NoFeatureMap` leaves the term out"
+        raise NotImplementedError
+    def align(self, student, teacher): # maps of these layers in each network: lists of (N, C, H, W)
+        "How far the maps are apart, a scalar tensor"
+        raise NotImplementedError
     def before_batch(self):
         if self.lasting and self.hooks: return
         self.release()

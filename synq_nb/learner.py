@@ -73,7 +73,16 @@ class SynqLearner(Learner):
     def loss_terms(self):
         "The terms of the loss beside the KL"
         return [cb for cb in self.cbs if isinstance(cb, LossTerm)]
-    def seen(self, n=256):
+    @property
+    def loss_parts(self):
+        "What the loss of the last batch consists of: the KL, and each term times its weight, by name"
+        parts = {}
+        for t in self.loss_terms:
+            if t.value is None: continue
+            name = t.label or type(t).__name__
+            parts[name] = parts.get(name, 0)+t.weight*t.value.detach()
+        return {'KL': self.loss.detach()-sum(parts.values())} | parts
+    def seen(self, n:int=256): # images
         "The first `n` training images as the student sees them, without random windows, on the CPU"
         return self.dls.train_ds.seen(self.dls.after_batch.fs, n)
 
@@ -150,16 +159,17 @@ class StopDivergence(Callback):
 
     def add_parts(self):
         "Sum up the parts of the loss since the best lead"
-        now = {t.label: t.weight*t.value.detach() for t in self.learn.loss_terms if t.value is not None}
-        now['KL'] = self.loss.detach()-sum(now.values())
-        for name,part in now.items(): self.parts[name] = self.parts.get(name, 0)+part
+        for name,part in self.learn.loss_parts.items(): self.parts[name] = self.parts.get(name, 0)+part
 
     def __getstate__(self): return {**self.__dict__, 'good': None, 'parts': {}}
 
 # %% ../nbs/09_learner.ipynb #09p00005
 @patch
-def give_up(self:StopDivergence, what, step=None):
-    "Restore the last good state, and say what happened when, and which part of the loss was largest until then"
+def give_up(self:StopDivergence,
+            what:str, # what happened
+            step:int=None # from 1; None: at the end of the epoch
+           ):
+    "Restore the last good state; `TrainingError` says what happened when, and what was largest in the loss"
     self.model.load_state_dict(self.good)
     parts = {name: abs(float(part)) for name,part in self.parts.items()}
     most = max(parts, key=parts.get, default=None)
@@ -188,15 +198,17 @@ class Checkpoint(Callback):
         if not self.trained: return  # `learn.validate` ends an epoch too
         rows = [list(row) for row in self.recorder.values if len(row)]  # skipped epochs are empty
         self.learn.curve = self.curve + rows
-        if self.path and not processes()[0]: self.save()
+        self.save(self.epoch+1)
+        self.trained = False
 
-    def save(self):
-        "Write the file, whole or not at all"
+    def save(self, epochs:int): # finished ones
+        "Write the file, whole or not at all, in the first of several processes"
+        if not self.path or processes()[0]: return
         opt = dict(self.opt.state_dict())
         if 'hypers' in opt:
             opt = dict(state=list(opt['state']), hypers=[{k:float(v) for k,v in h.items()} for h in opt['hypers']])
         mean = self.recorder.smooth_loss
-        state = dict(model=self.model.state_dict(), opt=opt, epochs=self.epoch+1, curve=self.learn.curve,
+        state = dict(model=self.model.state_dict(), opt=opt, epochs=epochs, curve=self.learn.curve,
                      key=json.dumps(self.key), lowered=self.lowered, mean=(mean.count, float(mean.val)))
         torch.save(state, file := io.BytesIO())
         write_bytes(self.path, file.getvalue())
@@ -242,7 +254,7 @@ class ObserveRanges(Callback):
     def release(self): self._set(False)
 
 # %% ../nbs/09_learner.ipynb #09f00002
-PAYS = 200_000 # images, all epochs together, from which on compiling takes less time than it saves
+PAYS = 200_000 # images, all epochs together: about twice the number after which compiling had paid for itself
 
 class Compiled(Callback):
     "Run both networks through `torch.compile` in training, if the fit is long enough to pay for it"
@@ -296,7 +308,11 @@ class Compiled(Callback):
 _WATCHFUL = dict(skip_nnmodule_hook_guards=False, recompile_limit=100)
 
 @patch
-def attempt(self:Compiled, plain, fast, *args):
+def attempt(self:Compiled,
+            plain, # the function
+            fast, # its compiled form
+            *args # of both
+           ): # what they return
     "The compiled form of a function, or the plain one where that fails"
     if self.wanted:
         try:
@@ -305,7 +321,9 @@ def attempt(self:Compiled, plain, fast, *args):
     return plain(*args)
 
 @patch
-def refuse(self:Compiled, why):
+def refuse(self:Compiled,
+           why:str # the end of a sentence
+          ):
     "Say why nothing is compiled"
     self.wanted = False
     self.let_go()
@@ -362,11 +380,12 @@ def rebase(student:nn.Module, # quantised copy of `teacher`, changed in place
     theirs,norms,found = batchnorms(teacher),_learnable(student),{}
     def note(name, layer, args):
         mean,var = channel_stats(args[0].float())
-        found.setdefault(name, []).append((mean, var.sqrt()))
+        found.setdefault(name, []).append((len(args[0]), (mean, var.sqrt())))
     with evaluating(teacher), hooked({name: theirs[name] for name in norms}, note, pre=True):
         for b in x.split(32): teacher(b)
-    for name,stats in found.items():
-        norm,(mean,std) = norms[name],pooled(stats, [1/len(stats)]*len(stats))
+    for name,parts in found.items():
+        sizes,stats = zip(*parts)
+        norm,(mean,std) = norms[name],pooled(stats, [n/sum(sizes) for n in sizes])
         old = (norm.running_var+norm.eps).sqrt()
         norm.bias += norm.weight*(mean-norm.running_mean)/old
         norm.weight *= (std**2+norm.eps).sqrt()/old
@@ -401,6 +420,7 @@ def own_random():
 
 def _split(synth, tfms, bs, most, device):
     "Data loaders; the last eighth of the images is held out"
+    if min(bs, 1 if most is None else most)<1: raise InputError(f"bs={bs}, at_once={most}: expected at least 1")
     if len(synth)<8: raise InputError(f"{len(synth)} images: expected at least 8")
     n_valid = min(256, len(synth)//8)
     train,valid = synth.part(len(synth)-n_valid),synth.part(len(synth)-n_valid, None)
@@ -559,7 +579,8 @@ def halve(self:SynqLearner):
         raise StateError(f"not enough memory for {n} image{'s'*(n>1)} at once: ask for fewer, choose a smaller size, "
                          "or another device")
     warnings.warn(f"not enough memory for {n} images at once: going on with {n//2}, and as many for a step")
-    self.pred = self.loss = self.loss_grad = None  # the graph of the batch that was too large
+    self.pred = self.loss = self.loss_grad = self.teacher_logits = None  # the graph of the batch that was too large
+    for term in self.loss_terms: term.value = None
     self.dls.loaders[0] = self.dls.train.new(bs=n//2)
 
 
@@ -571,7 +592,7 @@ def fit_learner(learn:SynqLearner, # from `synq_learner`
                 schedule:str='cycle', # one of `SCHEDULES`
                 progress=True # True: bars and a line per epoch; 'log': lines only; False: nothing
                ):
-    "Fit, continuing after finished epochs; the rounded model stays unless beaten; Ctrl-C: `KeyboardInterrupt`"
+    "Fit or continue; the better model stays; `TrainingError` if no try succeeds, Ctrl-C: `KeyboardInterrupt`"
     check_fit(epochs, lr, schedule, learn.model.quantization)
     learn.checkpoint.key |= dict(epochs=epochs, lr=lr, schedule=schedule)
     if learn.rounded: learn.start_over(learn.rounded[0])  # this learner was interrupted
@@ -621,14 +642,15 @@ def undecided(h:torch.Tensor, # from `gate`
 
 # %% ../nbs/09_learner.ipynb #09b00006
 def choose_rounding(layer:nn.Module, # quantised, changed in place
-                    x:torch.Tensor, # (N, …) its inputs in the student
+                    x:torch.Tensor, # (N, …) its inputs in the student, on any device
                     y:torch.Tensor, # (N, …) its outputs in the teacher
                     steps:int=300, # of Adam
                     lr:float=1e-2, # of gates and bias; a tenth for the activation's step
                     bs:int=32, # images of a batch
                     drop:float=.5, # share of activations left unrounded
                     pull:float=.01, # weight of `undecided`
-                    seed:int=0 # of batches and dropping
+                    seed:int=0, # of batches and dropping
+                    at_once:int=None # images of a batch in one forward; None: all
                    )->float: # squared error at the end, as a share of the outputs' squares
     "Round each weight up or down, so that the layer's outputs are the teacher's (AdaRound, QDrop)"
     q,act,gen = layer.weight_quantizer,layer.act_quantizer,torch.Generator().manual_seed(seed)
@@ -640,50 +662,66 @@ def choose_rounding(layer:nn.Module, # quantised, changed in place
     params = [v]+([layer.bias] if layer.bias is not None else [])
     opt = torch.optim.Adam([dict(params=params, lr=lr), dict(params=list(act.parameters()), lr=lr/10)])
     size = y.square().mean().clamp(min=1e-12)
+    def on_device(t, n): return t[n.to(t.device)].to(scale.device)
     for i in range(steps):
-        some = torch.randint(len(x), (bs,), generator=gen).to(x.device)
-        kept = (torch.rand(bs, *x.shape[1:], generator=gen)<drop).to(x.device)
-        out = layer.compute(torch.where(kept, x[some], act(x[some])), weight(gate(v)), layer.bias)
-        loss = (out-y[some]).square().mean()/size
+        some,kept = torch.randint(len(x), (bs,), generator=gen),torch.rand(bs, *x.shape[1:], generator=gen)<drop
         opt.zero_grad()
-        (loss+pull*undecided(gate(v), i/steps)).backward()
+        (pull*undecided(gate(v), i/steps)).backward()
+        error = 0.
+        for n,keep in zip(some.split(at_once or bs), kept.split(at_once or bs)):
+            given,wanted = on_device(x, n),on_device(y, n)
+            out = layer.compute(torch.where(keep.to(scale.device), given, act(given)), weight(gate(v)), layer.bias)
+            loss = (out-wanted).square().mean()/size*(len(n)/bs)
+            loss.backward()
+            error += loss.detach()
         opt.step()
     with torch.no_grad(): layer.weight.copy_(weight((gate(v)>=.5).float()))
-    return loss.item()
+    return error.item()
 
 # %% ../nbs/09_learner.ipynb #09b00009
 class _Reached(Exception): "A layer has been caught; the rest of the forward is not needed"
 
 def layer_io(learn:SynqLearner, # from `synq_learner`
              name:str, # of a layer
-             x:torch.Tensor # (N, C, H, W) images on the learner's device
-            )->tuple: # inputs in the student, outputs in the teacher
+             x:torch.Tensor, # (N, C, H, W) images
+             at_once:int=64 # of these, in one forward
+            )->tuple: # inputs in the student, outputs in the teacher, both on the device of `x`
     "What a layer is given, and what it should make of it"
     found = dict(x=[], y=[])
     def note_in(name, layer, args): note('x', args[0])
     def note_out(name, layer, args, out): note('y', out)
     def note(what, value):
-        found[what].append(value.detach())
+        found[what].append(value.detach().to(x.device))
         raise _Reached
-    student,teacher = learn.model,learn.teacher.teacher.to(x.device)
+    device = learn.dls.device
+    student,teacher = learn.model,learn.teacher.teacher.to(device)
     with evaluating(student, teacher), hooked({name: student.get_submodule(name)}, note_in, pre=True), \
          hooked({name: teacher.get_submodule(name)}, note_out):
-        for b in x.split(64):
+        for b in x.split(at_once):
             for model in (student, teacher):
-                with suppress(_Reached): model(b)
+                with suppress(_Reached): model(b.to(device))
     return torch.cat(found['x']),torch.cat(found['y'])
 
 # %% ../nbs/09_learner.ipynb #09b00013
 def _adaptive(learn, epochs, lr, done):
-    x = learn.dls.train_ds.seen(learn.dls.after_batch.fs).to(learn.dls.device)
-    layers = {name: learn.model.get_submodule(name) for name in used_layers(learn.model, x[:2])}
+    ds,bs,seed = learn.dls.train_ds,learn.in_parts.whole,learn.seed_epochs.seed
+    parts,x = max(1, min(bs, len(ds))//learn.dls.train.bs),ds.seen(learn.dls.after_batch.fs)
+    first = x[:2].to(learn.dls.device)
+    if parts==1: x = x.to(learn.dls.device)  # where memory is short, what layers read and put out stays on the CPU
+    layers = {name: learn.model.get_submodule(name) for name in used_layers(learn.model, first)}
     rounded = [name for name,layer in layers.items() if hasattr(layer.weight_quantizer, 'bits')]
-    bs,seed,errors = learn.in_parts.whole,learn.seed_epochs.seed,[]
-    for name in progress_bar(rounded, leave=False) if hasattr(learn, 'progress') else rounded:
-        steps = epochs*math.ceil(len(x)/bs)
-        errors.append(choose_rounding(layers[name], *layer_io(learn, name, x), steps, lr, bs, seed=seed))
+    steps,errors = epochs*math.ceil(len(x)/bs),[error for error, in learn.checkpoint.curve]
+    learn.create_opt()  # the file keeps its state
+    learn.recorder.smooth_loss.reset()
+    left = rounded[len(errors):]
+    for name in progress_bar(left, leave=False) if hasattr(learn, 'progress') else left:
+        found = layer_io(learn, name, x, max(1, 64//parts))
+        errors.append(choose_rounding(layers[name], *found, steps, lr, bs, seed=seed, at_once=math.ceil(bs/parts)))
         if learn.logger is log_line: print(f'{name}: error {errors[-1]:.4f}', flush=True)
+        learn.curve = [[error] for error in errors]
+        learn.checkpoint.save(0)
     learn.curve = [(sum(errors)/len(errors), *learn.gap())]
+    learn.checkpoint.save(epochs)
 
 SCHEDULES['adaptive'] = _adaptive
 

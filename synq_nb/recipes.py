@@ -10,7 +10,7 @@ __all__ = ['RECIPES', 'DOUBTS', 'Recipe', 'choose_recipe', 'trained_statistics',
 
 # %% ../nbs/10_recipes.ipynb #a4e66e81
 import inspect, time, warnings
-from collections import ChainMap
+from collections import ChainMap, defaultdict
 from numbers import Integral, Real
 from statistics import mean, stdev
 from dataclasses import dataclass, field
@@ -139,13 +139,13 @@ def _alike(learn, x, logits):
 
 # %% ../nbs/10_recipes.ipynb #10f00006
 def _beyond(learn, x, logits):
-    share = {}
+    found = defaultdict(list)
     def look(name, q, args):
         lo,hi = (q.scale*(end-q.zero_point) for end in (q.qmin-.5, q.qmax+.5))
-        share[name] = ((args[0]<lo)|(args[0]>hi)).float().mean().item()
+        found[name] += ((args[0]<lo)|(args[0]>hi)).flatten(1).float().mean(1).tolist()
     quantizers = {n: m for n,m in learn.model.named_modules() if isinstance(m, ActQuantizer)}
-    with hooked(quantizers, look, pre=True): in_batches(learn.model, x, len(x))
-    lost = [name for name,part in share.items() if part>=.5]
+    with hooked(quantizers, look, pre=True): in_batches(learn.model, x)
+    lost = [name for name,shares in found.items() if mean(shares)>=.5]
     if lost: return f"half of the activations or more are beyond the grid in {', '.join(lost)}"
 
 def _restarted(learn, x, logits):

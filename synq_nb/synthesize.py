@@ -9,7 +9,7 @@ __all__ = ['TERMS', 'DEFAULT_SYNTHESIS', 'DEFAULT_PRIORS', 'CANVASES', 'DESCENTS
            'BNMatch', 'hard_sample_loss', 'calibration_centres', 'Term', 'MatchStats', 'HardSamples', 'Centres',
            'TotalVariation', 'Standardised', 'default_terms', 'spread', 'similarities', 'PatchSimilarity',
            'random_window', 'middle_window', 'PixelCanvas', 'SpectrumCanvas', 'balanced_labels', 'SyntheticDataset',
-           'SynthesisJob', 'SynthesisBatch', 'pooled', 'check_synthesis', 'synthesize', 'RandomWindow',
+           'SynthesisJob', 'SynthesisBatch', 'pooled', 'part_by_part', 'check_synthesis', 'synthesize', 'RandomWindow',
            'GeneratorCanvas']
 
 # %% ../nbs/05_synthesize.ipynb #e6e12efe
@@ -80,10 +80,16 @@ class BNMatch:
     def _collect(self, name, norm, args):
         mean,var = channel_stats(args[0])
         self.stats.append(((mean, (var+1e-8).sqrt()), (norm.running_mean, norm.running_var.sqrt())))
+    def noted(self):
+        "Statistics since the last call, each with those its layer remembers: a list of two (mean, std), each (C,)"
+        noted,self.stats = self.stats,[]
+        return noted
+    def join(self, parts, shares): # `noted` of each part of a batch, and the shares of the images they have
+        "Put back the statistics of parts as those of the whole"
+        self.stats = [(pooled([s for s,_ in layer], shares), layer[0][1]) for layer in zip(*parts)]
     def take(self):
-        "Statistics since the last call and those the layers remember: two lists of (mean, std), each (C,)"
-        stats,self.stats = self.stats,[]
-        return map(list, zip(*stats))
+        "What `noted` gives, as two lists of (mean, std)"
+        return map(list, zip(*self.noted()))
     def loss(self):
         "L_BNS of the forward passes since the last call (Eq. 1)"
         return stat_loss(*self.take())
@@ -105,14 +111,15 @@ def calibration_centres(teacher:nn.Module, # frozen classifier in eval mode
                         iters:int=100, # optimisation steps
                         lr:float=.05, # Adam, constant
                         seed:int=0, # of the noise it starts from
-                        device=None # of the teacher
+                        device=None, # of the teacher
+                        at_once:int=256 # images in one forward; more classes go through in parts
                        )->tuple: # images (classes, C, H, W) and their pooled (mean, std) at each BatchNorm layer
     "One image per class, early layers weighted 0.2, late ones 1.1, cross-entropy 5 (TexQ, NeurIPS 2023)"
     x = torch.randn(n_out, *shape, generator=torch.Generator().manual_seed(seed)).to(device).requires_grad_()
     y,opt = torch.arange(n_out, device=device),torch.optim.Adam([x], lr)
     with BNMatch(teacher) as bn:
         for _ in range(iters):
-            logits = teacher(x)
+            logits = teacher(x) if n_out<=at_once else part_by_part(teacher, x, at_once, [bn])
             stats,targets = bn.take()
             weights = [.2 if k<len(stats)//2 else 1.1 for k in range(len(stats))]
             loss = stat_loss(stats, targets, weights) + 5*F.cross_entropy(logits, y)
@@ -144,11 +151,8 @@ class MatchStats(Term):
     "Distance from the BatchNorm statistics (SynQ, Eq. 1)"
     def begin(self, job): self._bn = BNMatch(job.teacher)
     def watch(self): return self._bn
-    def noted(self):
-        noted,self._bn.stats = self._bn.stats,[]
-        return noted
-    def join(self, parts, shares):
-        self._bn.stats = [(pooled([s for s,_ in layer], shares), layer[0][1]) for layer in zip(*parts)]
+    def noted(self): return self._bn.noted()
+    def join(self, parts, shares): self._bn.join(parts, shares)
     def loss(self, batch):
         batch.stats,targets = self._bn.take()
         return stat_loss(batch.stats, targets)
@@ -167,8 +171,11 @@ class HardSamples(Term):
 class Centres(Term):
     "Distance from the statistics of the calibration centres, in the later half of the layers (TexQ, NeurIPS 2023)"
     def begin(self, job):
-        args = job.teacher,job.shape,job.n_out,job.iters
-        self._towards = calibration_centres(*args, seed=job.seed, device=job.device)[1]
+        most = min(job.at_once or 256, job.n_out)
+        def make():
+            args = job.teacher,job.shape,job.n_out,job.iters
+            return calibration_centres(*args, seed=job.seed, device=job.device, at_once=job.at_once or most)
+        self._towards = job.within_memory(make, most)[1]
     def loss(self, batch):
         if batch.stats is None: raise InputError("the term 'centres' compares statistics: name 'bn' before it")
         half = len(batch.stats)//2
@@ -325,14 +332,19 @@ class SyntheticDataset(torch.utils.data.Dataset):
     def __repr__(self):
         shape,n_out,teacher = (self.meta[k] for k in ('shape', 'n_out', 'teacher'))
         return f"SyntheticDataset of {len(self)} images, {tuple(shape)}, {n_out} classes, teacher {teacher}"
-    def part(self, *args):
+    def part(self,
+             *args # as those of `slice`
+            ): # a `SyntheticDataset` with the same `meta`
         "The images of a slice: `part(stop)`, `part(start, stop)`"
         where = slice(*args)
         return SyntheticDataset(self.x[where], self.y[where], self.meta)
-    def images(self, n=None):
+    def images(self, n:int=None): # canvases, None for all
         "The middle windows (N, C, H, W) of the first `n` canvases, in float32"
         return middle_window(self.x[:n], *self.meta['shape'][1:]).float()
-    def seen(self, tfms, n=None):
+    def seen(self,
+             tfms, # batch transforms, in their order
+             n:int=None # images, None for all
+            )->torch.Tensor:
         "The first `n` images after batch transforms, as in validation: (N, C, H, W) on the CPU"
         batch = self.x[:n],self.y[:n]
         for tfm in tfms: batch = tfm(batch, split_idx=1)
@@ -446,46 +458,64 @@ def pooled(stats:list, # (mean, std) of each part of a batch
     return m,(w*(std**2+(mean-m)**2)).sum(0).sqrt()
 
 # %% ../nbs/05_synthesize.ipynb #05d00005
+def part_by_part(answer, # images → logits
+                 x:torch.Tensor, # (N, C, H, W)
+                 most:int, # images in one forward
+                 terms # with `noted` and `join`, as a `Term` has them
+                )->torch.Tensor: # (N, classes) logits
+    "Logits of a batch whose parts run again in the backward, and in `terms` what they noted of all of it"
+    for term in terms: term.noted()  # the last backward ran parts again
+    if len(x)<=most: return answer(x)
+    def run(part): return answer(part),[term.noted() for term in terms]
+    parts = x.split(most)
+    logits,noted = zip(*[checkpoint(run, part, use_reentrant=False) for part in parts])
+    for term,found in zip(terms, zip(*noted)): term.join(found, [len(p)/len(x) for p in parts])
+    return torch.cat(logits)
+
 @patch
 def forward(self:SynthesisBatch):
-    "The teacher's logits of `x`; the parts of a batch that is larger than memory run again in the backward"
-    job,terms,most = self.job,self.terms.values(),self.job.at_once or len(self.x)
+    "The teacher's logits of `x`, in parts if the batch is larger than memory"
     def answer(x):
-        with autocast(x.device, job.amp): return job.teacher(x)
-    if len(self.x)<=most:
-        self.logits = answer(self.x)
-        return
-    for term in terms: term.noted()  # the last backward ran parts again
-    parts = self.x.split(most)
-    def run(x): return answer(x),[term.noted() for term in terms]
-    logits,noted = zip(*[checkpoint(run, part, use_reentrant=False) for part in parts])
-    for term,found in zip(terms, zip(*noted)): term.join(found, [len(p)/len(self.x) for p in parts])
-    self.logits = torch.cat(logits)
+        with autocast(x.device, self.job.amp): return self.job.teacher(x)
+    self.logits = part_by_part(answer, self.x, self.job.at_once or len(self.x), self.terms.values())
+
 
 # %% ../nbs/05_synthesize.ipynb #05d00007
 @patch
-def within_memory(self:SynthesisBatch)->dict: # name of term → its value
-    "`gradients`, with fewer images at once if there are too many; `RuntimeError` if one is too many"
-    values,drawn = None,self.rng.getstate()
-    while values is None:
-        try: values = self.gradients()
+def within_memory(self:SynthesisJob,
+                  f, # takes no argument, and at most `at_once` images into one forward
+                  n:int # images it takes if `at_once` is None
+                 ): # what `f` returns
+    "`f()`, with fewer images at once if there are too many; `RuntimeError` if one is too many"
+    found = None
+    while found is None:
+        try: found = f()
         except RuntimeError as e:
             if not out_of_memory(e): raise
-        if values is None: self.halve(drawn)
-    return values
+        if found is None: self.halve(n)  # the error is gone, and with it what it held on to
+    return found
 
 @patch
-def halve(self:SynthesisBatch,
-          drawn # state of the random numbers before the step
+def halve(self:SynthesisJob,
+          n:int # images at once until now, if `at_once` is None
          ):
     "Half as many images at once"
-    most = min(self.job.at_once or len(self.y), len(self.y))
+    most = min(self.at_once or n, n)
     if most==1: raise StateError("not enough memory for one image: choose a smaller size or another device")
-    self.job.at_once = (most+1)//2
-    warnings.warn(f"not enough memory for {most} images at once: going on with {self.job.at_once}, which takes longer; "
-                  f"the statistics are still those of {len(self.y)}")
-    self.rng.setstate(drawn)
-    for term in self.terms.values(): term.noted()
+    self.at_once = (most+1)//2
+    warnings.warn(f"not enough memory for {most} images at once: going on with {self.at_once}, which takes longer; "
+                  "the statistics are still those of the whole batch")
+
+@patch
+def within_memory(self:SynthesisBatch)->dict: # name of term → its value
+    "`gradients`, from the same random numbers however often it takes"
+    drawn = self.rng.getstate()
+    def once_more():
+        self.x = self.logits = self.loss = self.stats = None  # the graph of a try that failed
+        self.rng.setstate(drawn)
+        return self.gradients()
+    return self.job.within_memory(once_more, len(self.y))
+
 
 # %% ../nbs/05_synthesize.ipynb #e22337b6
 def check_synthesis(n:int=1, # images
@@ -494,11 +524,13 @@ def check_synthesis(n:int=1, # images
                     at_once:int=None, # images in one forward
                     canvas='spectrum', # one of `CANVASES`, or such a class
                     descent:str='cosine', # one of `DESCENTS`
+                    margin:int=None, # canvas border in pixels
                     **kwargs # other arguments of `synthesize`
                    ):
     "Raise `ValueError` for what cannot be made"
     if min(n, iters, batch_size, 1 if at_once is None else at_once)<1:
         raise InputError(f"n={n}, iters={iters}, batch_size={batch_size}, at_once={at_once}: expected at least 1")
+    if margin is not None and margin<0: raise InputError(f"margin={margin}: expected 0 or more")
     if isinstance(canvas, str) and canvas not in CANVASES:
         raise InputError(f"canvas {canvas!r}: expected one of {', '.join(CANVASES)}")
     if descent not in DESCENTS: raise InputError(f"descent {descent!r}: expected one of {', '.join(DESCENTS)}")
@@ -561,7 +593,7 @@ def synthesize(teacher:nn.Module, # trained classifier; left untouched
                device=None # default: the GPU if there is one
               )->SyntheticDataset: # canvases in float16, with their recipe
     "Labelled images from what a classifier remembers, such as BatchNorm statistics (SynQ, ICLR 2025, Eq. 1)"
-    check_synthesis(n, iters, batch_size, at_once, canvas, descent)
+    check_synthesis(n, iters, batch_size, at_once, canvas, descent, margin)
     device,teacher = torch.device(device or default_device()),plain_copy(teacher)
     check_finite(teacher)
     shape,n_out = infer_io(teacher, size)
@@ -576,6 +608,8 @@ def synthesize(teacher:nn.Module, # trained classifier; left untouched
     labels = balanced_labels(n, n_out, seed).split(batch_size)
     first,(rank,world) = math.ceil(sum(len(y) for _,y in done)/batch_size),processes()
     mine,rounds = range(first+rank, len(labels), world),math.ceil((len(labels)-first)/world)
+    if len(set(gather(first)))>1:
+        raise StateError("the processes do not find the same finished images: put `path` on a disk that all share")
     def result(): return SyntheticDataset(*map(torch.cat, zip(*done)), meta)
     for term in terms.values(): term.begin(job)
     with ExitStack() as held:

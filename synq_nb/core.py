@@ -139,7 +139,7 @@ def returns_logits(model:nn.Module, # classifier, changed in place
                    shape:tuple # of an image, (C, H, W)
                   )->nn.Module: # `model`
     "Let a model return its logits and nothing else"
-    with evaluating(model): out = model(next(model.parameters()).new_zeros(2, *shape))
+    with evaluating(model): out = model(next(model.parameters(), torch.empty(0)).new_zeros(2, *shape))
     if logits_of(out) is not out: model.register_forward_hook(_only_logits)
     return model
 

@@ -1,11 +1,11 @@
 "Models as people bring them: quantised, written to ONNX, packed and read back, and left as they were"
 import copy, pytest, torch, torch.nn as nn
 from synq_nb.core import in_batches, logits_of, teacher_hash
-from synq_nb.integers import load_packed, pack
+from synq_nb.integers import convert, load_packed, pack
 from synq_nb.learner import synq_learner
-from synq_nb.quantize import load_student, quant_summary, save_student
+from synq_nb.quantize import calibrate, load_student, quant_summary, quantize, save_student
 from synq_nb.recipes import zero_shot_quantize
-from synq_nb.runtime import OnnxClassifier
+from synq_nb.runtime import OnnxClassifier, export_onnx
 from synq_nb.synthesize import synthesize
 from synq_nb.zoo import SmallViT
 
@@ -128,3 +128,11 @@ def test_channels_of_one_size():
         x = torch.randn(4, 3, 8, 8)
         assert torch.allclose(learn.teacher.teacher(x), model(x), atol=1e-4)
     assert teacher_hash(model)==before
+
+def test_an_answer_of_several_parts_reaches_onnx(tmp_path):
+    "From the packed file, whose architecture is rebuilt without `returns_logits`, and from the float model"
+    net,x = Net(lambda z: {'features': z[:,:3], 'logits': z}).eval(),torch.randn(32, 3, 16, 16)
+    pack(convert(calibrate(quantize(net, 4, 4), x), x), tmp_path/'p.safetensors')
+    for model in (load_packed(tmp_path/'p.safetensors', net), net):
+        onnx_model = OnnxClassifier(export_onnx(model, tmp_path/'m.onnx', x))
+        assert (in_batches(onnx_model, x).argmax(1)==in_batches(model, x).argmax(1)).float().mean()>=.9

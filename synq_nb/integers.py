@@ -18,9 +18,10 @@ import numpy as np, torch, torch.nn as nn
 from fastcore.basics import store_attr
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_weights
-from .core import InputError, StateError, fingerprint, hooked, load_tensors, logits_of, returns_logits, save_tensors
-from .quantize import (QRELUS, ActQuantizer, QuantSpec, WeightQuantizer, act_quantizers, dequantize, fake_quantize,
-                              int_range, quantizable, quantize, range_qparams, some_of, to_quant)
+from .core import (InputError, StateError, fingerprint, hooked, load_tensors, logits_of, returns_logits,
+                          save_tensors)
+from .quantize import (QRELUS, ActQuantizer, QuantSpec, WeightQuantizer, act_quantizers, dequantize,
+                              fake_quantize, int_range, quantizable, quantize, range_qparams, some_of, to_quant)
 
 # %% ../nbs/11_integers.ipynb #12079eae
 class Integers(nn.Module):

@@ -380,7 +380,7 @@ class QuantSpec:
            *args, # its other fields, in order; beside a `QuantSpec`, a default says nothing
            **kwargs # its other fields, by name
           ):
-        "A `QuantSpec`, given as such or by its fields; raises `ValueError` for a field beside it that says something else"
+        "A `QuantSpec`, given as such or by its fields; raises `ValueError` for a field beside it that differs"
         if not isinstance(spec, cls): return cls(spec, *args, **kwargs)
         given = {f.name:v for f,v in zip(fields(cls)[1:], args) if v!=f.default} | kwargs
         other = [f'{k}={v!r}' for k,v in given.items() if v not in (None, getattr(spec, k))]

@@ -118,18 +118,29 @@ def _row(head, y): return getattr(head, 'qweight', head.weight)[y].detach()
 
 class GradCAMWeights:
     "Mean gradient of the label's logit; the classifier's row where the head is linear (Selvaraju et al., 2017)"
-    def needs_gradient(self, head): return head is None
-    def weights(self, A, logits, y, head): return gradcam_weights(A, logits, y) if head is None else _row(head, y)
+    def needs_gradient(self,
+                       head # the linear layer of a classifier `linear(mean(A))`, or None
+                      )->bool:
+        "Whether `weights` takes a gradient with respect to the map"
+        return head is None
+    def weights(self,
+                A:torch.Tensor, # (N, K, H, W) feature map; part of the graph of `logits` if a gradient is needed
+                logits:torch.Tensor, # (N, classes)
+                y:torch.Tensor, # (N,) labels
+                head # as in `needs_gradient`
+               )->torch.Tensor: # (N, K), no gradient
+        "How much each channel counts"
+        return gradcam_weights(A, logits, y) if head is None else _row(head, y)
 
 class CAMWeights:
-    "The classifier's row (Zhou et al., 2016)"
+    "The classifier's row (Zhou et al., 2016); methods as in `GradCAMWeights`"
     def needs_gradient(self, head): return False
     def weights(self, A, logits, y, head):
         if head is not None: return _row(head, y)
         raise InputError("CAM needs a classifier of the form linear(mean(A)): use method='gradcam' for this model")
 
 class GradCAMPPWeights:
-    "Positive gradients, weighted by position (Chattopadhay et al., 2018)"
+    "Positive gradients, weighted by position (Chattopadhay et al., 2018); methods as in `GradCAMWeights`"
     def needs_gradient(self, head): return True
     def weights(self, A, logits, y, head): return gradcampp_weights(A, logits, y)
 

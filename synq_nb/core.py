@@ -144,7 +144,7 @@ def returns_logits(model:nn.Module, # classifier, changed in place
                    shape:tuple # of an image, (C, H, W)
                   )->nn.Module: # `model`
     "Let a model return its logits and nothing else"
-    with evaluating(model): out = model(next(model.parameters()).new_zeros(2, *shape))
+    with evaluating(model): out = model(next(model.parameters(), torch.empty(0)).new_zeros(2, *shape))
     if logits_of(out) is not out: model.register_forward_hook(_only_logits)
     return model
 
@@ -188,14 +188,17 @@ def _grid(n, last, image):
         rows = round(max(n-extra, 0)**.5*(h/w)**.5)
         if rows and rows<=h and rows*round(rows*w/h)==n-extra: return rows,round(rows*w/h)
 
-def _positions(out, x, last):
-    "(H, W) of a module's output, if it is a feature map"
+def _positions(out, x, last, tokens):
+    "(H, W) of a module's output, if it is a feature map; `tokens`: numbers of tokens that came by, to be kept up"
     image = tuple(x.shape[2:])
     if not torch.is_tensor(out) or len(out)!=len(x) or out.ndim not in (3, 4): return
-    if out.ndim==3: return _grid(out.shape[1], last, image)
+    if out.ndim==3:
+        tokens.add(out.shape[1])
+        return _grid(out.shape[1], last, image)
     def fits(hw): return hw[0]*image[1]==hw[1]*image[0]
     first,second = tuple(out.shape[2:]),tuple(out.shape[1:3])
-    return second if fits(second) and not fits(first) else first
+    hw = second if fits(second) and not fits(first) else first
+    return hw if fits(hw) or not tokens & {*out.shape[1:]} else None  # queries and keys of heads
 
 _NO_MAPS = nn.Softmax, nn.Dropout, nn.MultiheadAttention
 
@@ -203,10 +206,10 @@ def spatial_outputs(model:nn.Module, # classifier
                     x:torch.Tensor # a few inputs (N, C, H, W)
                    )->dict: # module name → (H, W), in order of execution
     "Modules that return a feature map or tokens of more than one position; raises `NoFeatureMap` if there are none"
-    sizes,last = {},None
+    sizes,last,tokens = {},None,set()
     def note(name, module, args, out):
         nonlocal last
-        hw = _positions(out, x, last)
+        hw = _positions(out, x, last, tokens)
         if hw is None or hw==(1,1) or isinstance(module, _NO_MAPS): return
         if out.ndim==4: last = hw
         sizes.pop(name, None)  # a module used twice counts where it was used last
@@ -245,7 +248,7 @@ def autocast(device, # torch device
         cpu = device.type=='cpu' and hasattr(torch.cpu, 'get_capabilities')
         caps = torch.cpu.get_capabilities() if cpu else {}
         enabled = any(caps.get(k) for k in ('avx512_bf16', 'amx_bf16'))
-        if device.type=='cuda': enabled = torch.cuda.is_bf16_supported()
+        if device.type=='cuda': enabled = torch.cuda.is_bf16_supported(including_emulation=False)
     return torch.autocast(device.type, torch.bfloat16, enabled=enabled)
 
 # %% ../nbs/00_core.ipynb #00f20006
@@ -288,10 +291,13 @@ def join()->tuple: # as `processes`
 
 
 # %% ../nbs/00_core.ipynb #00f30002
+_LOST = 'closed', 'closure', 'reset by peer', 'broken pipe', 'timed out', 'connect'
+
 @contextmanager
 def _together():
     try: yield
     except RuntimeError as e:
+        if not any(word in str(e).lower() for word in _LOST): raise
         raise StateError("another process of this program has ended: the same command goes on from "
                          "what is finished") from e
 
@@ -306,14 +312,14 @@ def gather(obj # anything that can be pickled
     return found
 
 def average(t:torch.Tensor # of the same shape in every process
-           )->torch.Tensor: # the same in every process
+           )->torch.Tensor: # the same in every process, on the device of `t`
     "Mean of a tensor over all processes; every one has to call it; raises `RuntimeError` if one has ended"
     import torch.distributed as dist
     _,n = processes()
     if n==1: return t
-    total = t.clone()
+    total = t.clone() if t.device.type in ('cpu', 'cuda') else t.cpu()  # the only two that gloo knows
     with _together(): dist.all_reduce(total)
-    return total/n
+    return (total/n).to(t.device)
 
 # %% ../nbs/00_core.ipynb #e1724d97
 def _umask():

@@ -41,8 +41,10 @@ class Explorer:
         for c in controls.values(): c.observe(self.update, 'value')
         self.update()
 
-    def redraw(self, **changes):
-        "Draw with the values that the controls have, or others; what was shown"
+    def redraw(self,
+               **changes # name of a control → value to draw with instead of its own
+              )->dict: # what `draw` returned
+        "Draw on `fig`, with the values that the controls have or with others; the picture shown stays as it is"
         self.fig.clear()
         shown = self.draw(self.fig, **{name:c.value for name,c in self.controls.items()} | changes)
         for ax,place in zip(self.fig.axes, self._places or ()): ax.set_position(place)
@@ -52,8 +54,10 @@ class Explorer:
             self._places = [ax.get_position() for ax in self.fig.axes]
         return shown
 
-    def update(self, change=None):
-        "Draw anew, from the values that the controls have now"
+    def update(self,
+               change=None # what a control says of its change; not needed
+              ): # nothing; what `draw` returned is in `shown`
+        "Draw anew and show it, from the values that the controls have now"
         self.shown = self.redraw()
         self.image.value = to_png(self.fig)
 

@@ -18,9 +18,10 @@ import numpy as np, torch, torch.nn as nn
 from fastcore.basics import store_attr
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_weights
-from .core import InputError, StateError, fingerprint, hooked, load_tensors, logits_of, save_tensors
-from .quantize import (QRELUS, ActQuantizer, QuantSpec, WeightQuantizer, dequantize, fake_quantize, int_range,
-                              quantizable, quantize, range_qparams, some_of, to_quant)
+from .core import (InputError, StateError, fingerprint, hooked, load_tensors, logits_of, returns_logits,
+                          save_tensors)
+from .quantize import (QRELUS, ActQuantizer, QuantSpec, WeightQuantizer, act_quantizers, dequantize,
+                              fake_quantize, int_range, quantizable, quantize, range_qparams, some_of, to_quant)
 
 # %% ../nbs/11_integers.ipynb #12079eae
 class Integers(nn.Module):
@@ -349,7 +350,8 @@ def convert(student:nn.Module, # calibrated, from `quantize`; left untouched
     if not hasattr(student, 'quantization'):
         raise InputError(f"{type(student).__name__} is not quantised: call `quantize` and `calibrate` first")
     net,x = copy.deepcopy(student).cpu().float().eval().requires_grad_(False),x.cpu()
-    graph = _Graph(net, x)
+    for grid in act_quantizers(net): grid.place(grid.scale, grid.zero_point)  # a file keeps the step as a whole
+    graph = _Graph(returns_logits(net, x.shape[1:]), x)
     plan,then = deploy_plan(net, x, graph),functions_behind(net, x, graph)
     check_fold(net, plan, x[:4])
     to_integers(net, plan)

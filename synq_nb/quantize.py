@@ -14,7 +14,8 @@ __all__ = ['METHODS', 'PACE', 'NARROWEST', 'QLAYERS', 'QRELUS', 'PROTOCOLS', 'in
 # %% ../nbs/03_quantize.ipynb #3e1766b5
 import copy, fnmatch, math
 from collections import Counter
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
+from numbers import Integral
 from typing import NamedTuple
 import pandas as pd, torch, torch.nn as nn, torch.nn.functional as F
 from fastcore.basics import patch
@@ -25,7 +26,8 @@ from .core import InputError, StateError, check_finite, evaluating, hooked, load
 def int_range(bits:int, # width of the integer, 2 to 8
               signed:bool=False # two's complement (weights) or unsigned (activations)
              )->tuple: # smallest and largest integer
-    "Integer range of a `bits`-wide grid; raises `ValueError` outside 2–8 bits"
+    "Integer range of a `bits`-wide grid; raises `ValueError` for what is no int from 2 to 8"
+    if not isinstance(bits, Integral): raise InputError(f"{bits!r} bits: expected an int, such as 4")
     if bits not in range(2, 9):
         raise InputError(f"{bits} bits: expected 2 to 8 (or 32 in `quantize` to leave a tensor in float)")
     return (-2**(bits-1), 2**(bits-1)-1) if signed else (0, 2**bits-1)
@@ -124,17 +126,32 @@ def _per_channel(values, weight):
 class MinMax:
     "Asymmetric, from the smallest to the largest value; recomputed for weights, a moving average for activations"
     signed = learned = False
-    def initialise(self, q, weight): pass
-    def qparams(self, q, weight):
+    def initialise(self,
+                   q:nn.Module, # the `WeightQuantizer`, which keeps what the method needs
+                   weight:torch.Tensor # (out channels, …)
+                  ): # nothing
+        "Prepare the quantiser of a weight, once"
+    def qparams(self,
+                q:nn.Module, # the `WeightQuantizer`
+                weight:torch.Tensor # (out channels, …)
+               )->tuple: # scale and zero_point, one per output channel, broadcastable to `weight`
+        "The grid of a weight, in every forward"
         scale,zero = range_qparams(*flat_range(weight, True)[1:], q.bits)
         return _per_channel(scale, weight),_per_channel(zero, weight)
-    def observe(self, q, x):
+    def observe(self,
+                q:nn.Module, # the `ActQuantizer`
+                x:torch.Tensor # (N,) values, as they come by
+               )->tuple: # scale and zero_point, scalars
+        "The grid of an activation, while its range is observed"
         β = q.momentum
         q.seen += 1
         q.lo.mul_(β).add_((1-β)*x.amin().float())
         q.hi.mul_(β).add_((1-β)*x.amax().float())
         return self.range(q)
-    def range(self, q):
+    def range(self,
+              q:nn.Module # the `ActQuantizer`, with what it has seen
+             )->tuple: # scale and zero_point, scalars
+        "The grid of the moving average so far"
         correction = 1-q.momentum**q.seen
         return range_qparams(q.lo/correction, q.hi/correction, q.bits)
 
@@ -148,7 +165,7 @@ def some_of(x:torch.Tensor, # (N,) values
 
 # %% ../nbs/03_quantize.ipynb #eaf26c6c
 class MSE:
-    "Least squared error: symmetric for weights, without zero at two bits; asymmetric for activations; fixed"
+    "Least squared error, fixed: symmetric for weights, without zero at two bits; methods as in `MinMax`"
     signed,learned = True,False
     def initialise(self, q, weight):
         q.offset = .5 if q.bits==2 else 0.
@@ -326,6 +343,11 @@ PROTOCOLS = {'paper': Protocol('minmax', 'relu', follow=True),
              'best':  Protocol('lsq', 'input', ends=8)}
 
 # %% ../nbs/03_quantize.ipynb #764fafac
+def _width(bits):
+    "Bits as a plain int; raises `ValueError` for what is neither a grid's width nor 32"
+    if bits!=32 or not isinstance(bits, Integral): int_range(bits)
+    return int(bits)
+
 @dataclass
 class QuantSpec:
     "What is rounded to how many bits; raises `ValueError` for what is impossible"
@@ -340,11 +362,11 @@ class QuantSpec:
             raise InputError(f"protocol {self.protocol!r}: expected one of {', '.join(PROTOCOLS)}")
         self.method = self.method or self.rules.method
         _method(self.method)
-        self.overrides = {k:tuple(v) for k,v in (self.overrides or {}).items()}
-        for k,v in self.overrides.items():
-            if len(v)!=2: raise InputError(f"override {k!r}: {v} is no pair of weight bits and activation bits")
-        for b in (self.wbits, self.abits, *[b for pair in self.overrides.values() for b in pair]):
-            if b!=32: int_range(b)
+        for k,v in (self.overrides or {}).items():
+            if isinstance(v, (tuple, list)) and len(v)==2: continue
+            raise InputError(f"override {k!r}: {v} is no pair of weight bits and activation bits")
+        self.wbits,self.abits = _width(self.wbits),_width(self.abits)
+        self.overrides = {k: tuple(map(_width, v)) for k,v in (self.overrides or {}).items()}
 
     @property
     def rules(self): return PROTOCOLS[self.protocol]
@@ -355,12 +377,13 @@ class QuantSpec:
     @classmethod
     def of(cls,
            spec=4, # a `QuantSpec`, which is returned, or weight bits
-           *args, # its other fields, in order
+           *args, # its other fields, in order; beside a `QuantSpec`, a default says nothing
            **kwargs # its other fields, by name
           ):
-        "A `QuantSpec`, given as such or by its fields; raises `ValueError` if both are given and differ"
+        "A `QuantSpec`, given as such or by its fields; raises `ValueError` for a field beside it that differs"
         if not isinstance(spec, cls): return cls(spec, *args, **kwargs)
-        other = [f'{k}={v!r}' for k,v in kwargs.items() if v not in (None, getattr(spec, k))]
+        given = {f.name:v for f,v in zip(fields(cls)[1:], args) if v!=f.default} | kwargs
+        other = [f'{k}={v!r}' for k,v in given.items() if v not in (None, getattr(spec, k))]
         if other: raise InputError(f"{', '.join(other)} beside {spec!r}: put everything into the `QuantSpec`")
         return spec
 

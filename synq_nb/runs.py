@@ -23,7 +23,7 @@ from filelock import FileLock, Timeout
 from . import __version__
 from .core import (InputError, NoFeatureMap, NoFileError, StateError, SynqError, check_finite, in_batches,
                           infer_io, machine, make_terms, plain_copy, processes, returns_logits, teacher_hash,
-                          write_json, write_text)
+                          write_bytes, write_json, write_text)
 from .figures import COLORS, STYLE, describe, plot_images, readable_log, to_png
 from .zoo import ZOO, Accuracy, ModelCard, evaluate, load_images, model_card
 from .quantize import (QuantSpec, calibrate, is_quantized, load_student, quant_summary, quantizable, quantize,
@@ -33,7 +33,7 @@ from .synthesize import (CANVASES, TERMS, SynthesisBatch, SynthesisJob, Syntheti
                                 batchnorms, default_terms, synthesize)
 from .cam import cam_layer, model_maps, show_maps
 from .difficulty import difficulty, plot_difficulty
-from .learner import (SCHEDULES, ObserveRanges, SharedBatch, StopDivergence, own_random,
+from .learner import (SCHEDULES, FollowBN, Interrupt, ObserveRanges, SharedBatch, StopDivergence, own_random,
                              synq_learner)
 from .recipes import check_recipe, choose_recipe, trained_statistics, zero_shot_quantize
 from .integers import convert, load_packed, pack, packed_meta
@@ -263,13 +263,14 @@ def learner(self:_Trial, spec, settings, n, cbs=()):
     x = self.images(n)
     meta = dict(shape=self.shape, n_out=self.n_out, flip=False, teacher=teacher_hash(self.teacher), log=[])
     images = SyntheticDataset(x, balanced_labels(n, self.n_out), meta)
-    return synq_learner(self.teacher, images, spec, device=self.device, compiled=False, cbs=cbs, **settings)
+    return synq_learner(self.teacher, images, spec, **settings | dict(device=self.device, compiled=False, cbs=cbs))
 
 @patch
 def fit_step(self:_Trial, spec, settings, n):
     "Seconds of the second training batch of `n` images"
     learn = self.learner(spec, settings | dict(bs=n, at_once=None), max(8, 5*n//2), clock := _Clock())
-    for cb in (StopDivergence, ObserveRanges, SharedBatch): learn.remove_cb(cb)  # noise proves nothing, and alone
+    for cb in (StopDivergence, ObserveRanges, FollowBN): learn.remove_cb(cb)  # noise proves nothing
+    for cb in (SharedBatch, Interrupt): learn.remove_cb(cb)  # this process is alone, and Ctrl-C ends it all
     with learn.no_bar(), learn.no_logging(): learn.fit(1, 1e-6)
     return clock.seconds
 
@@ -460,15 +461,16 @@ def run_figures(learn # from `zero_shot_quantize`
                )->dict: # name → (heading, figure)
     "What went into a student and how it learned, from synthetic images only"
     ds,filters = learn.dls.train_ds,[t for t in learn.dls.after_batch.fs if isinstance(t, LowPass)]
-    raw,x,y = ds.images(),learn.seen(len(ds)),ds.y
+    raw,x,y = ds.images(256),learn.seen(),ds.y
     batches,head = {'synthetic': raw},'Images, not filtered'
     if filters:
         batches['filtered'] = x
         head = f'Images before and after the filter (cutoff {filters[0].cutoff:.2f} cycles per pixel)'
     bins = min(16, x.shape[-1]//2)
-    logits = in_batches(learn.teacher.teacher, x)
+    def answers(i): return in_batches(learn.teacher.teacher, ds.part(i, i+256).seen(learn.dls.after_batch.fs))
+    logits = torch.cat([answers(i) for i in range(0, len(ds), 256)])
     hard = plot_difficulty(difficulty(logits, y), logits.argmax(1)!=y)
-    spectra = plot_spectra({k: v[:256] for k,v in batches.items()}, n_bins=bins)
+    spectra = plot_spectra(batches, n_bins=bins)
     figures = dict(images=(head, plot_images(batches, y, like=True)[0,0].figure),
                    spectra=('Spectra', spectra.figure),
                    difficulty=('Difficulty of the images', hard[0].figure),
@@ -640,7 +642,7 @@ def _draw(self:Run, learn):
     folder.mkdir(exist_ok=True)
     try:
         with plt.rc_context(STYLE | {'axes.prop_cycle': plt.cycler(color=COLORS)}): figures = run_figures(learn)
-        for name,(_,fig) in figures.items(): (folder/f'{name}.png').write_bytes(to_png(fig))
+        for name,(_,fig) in figures.items(): write_bytes(folder/f'{name}.png', to_png(fig))
     finally:
         for number in set(plt.get_fignums())-set(before): plt.close(number)
     return {name: (heading, describe(fig)) for name,(heading,fig) in figures.items()}
@@ -670,10 +672,10 @@ def finish(self:Run,
            learn # from `zero_shot_quantize`
           ):
     "Write everything that a finished run consists of, say so in its record, and drop what is not needed any more"
+    save_student(learn.model, self.folder/'model.safetensors', model=self.options['model'])
     before = self.record['seconds']
     seconds = {stage: round(s+before.get(stage, 0.), 1) for stage,s in learn.seconds.items()}
     self.record |= _facts(learn) | dict(seconds=seconds, figures=self._draw(learn))
-    save_student(learn.model, self.folder/'model.safetensors', model=self.options['model'])
     self.record['missing'] = self._write_files(learn)
     files = [self.folder/name for name in ('model.safetensors', *(fmt.filename for fmt in FORMATS.values()))]
     self.record['files'] = {p.name: p.stat().st_size for p in files if p.is_file()}
@@ -726,7 +728,7 @@ def quantize(self:Run,
              progress=True, # True: bars; 'log': a line per batch and epoch; False: nothing
              device=None # default: the GPU if there is one
             ): # the finished learner, from `zero_shot_quantize`; None in all processes but the first
-    "Do the work of a run, from where it was stopped, and `finish` it"
+    "Do the work of a run, from where it was stopped, and `finish` it; a finished run is fine-tuned all over again"
     with nullcontext() if processes()[0] else self._alone(): return self._work(teacher, progress, device)
 
 # %% ../nbs/14_runs.ipynb #2cc91172
@@ -796,12 +798,13 @@ def measure(self:Run,
     student = self.student(card)
     test = _test_images(card, data, infer_io(student, card.size)[1])
     rows = {f"student W{o['wbits']}A{o['abits']}": evaluate(student, test)}
-    for fmt in FORMATS.values():
-        file = self.folder/fmt.filename
-        if file.exists(): rows[file.name] = evaluate(fmt.read(file, model)[0], test)
-    try: rows['teacher'] = evaluate(self.teacher(model, weights), test)
-    except (OSError, ValueError) as e: print(f"teacher not measured: {e}")
-    self.add_accuracy(rows, Path(data).name if data else f"the test set of {o['model']}")
+    try:
+        for fmt in FORMATS.values():
+            file = self.folder/fmt.filename
+            if file.exists(): rows[file.name] = evaluate(fmt.read(file, model)[0], test)
+        try: rows['teacher'] = evaluate(self.teacher(model, weights), test)
+        except (OSError, ValueError) as e: print(f"teacher not measured: {e}")
+    finally: self.add_accuracy(rows, Path(data).name if data else f"the test set of {o['model']}")
     return rows
 
 # %% ../nbs/14_runs.ipynb #14e00002

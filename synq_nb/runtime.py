@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np, pandas as pd, torch, torch.nn as nn
 from fastcore.basics import patch
 from fastcore.meta import delegates
-from .core import InputError, NoFileError, StateError, atomic, evaluating
+from .core import InputError, NoFileError, StateError, atomic, evaluating, returns_logits
 from .integers import IntegerModel, Integers, Rescale, convert, float_graph, shift_of
 from .quantize import ActQuantizer, is_quantized, to_quant
 from .learner import SynqLearner
@@ -166,6 +166,7 @@ def export_onnx(model:nn.Module, # from `convert`, or a float model
         raise InputError("this student still has float weights: call `convert` first")
     if len(x)<2: raise InputError(f"{len(x)} images: expected at least 2 to trace with")
     _check_opset(opset, int4)
+    returns_logits(net, x.shape[1:])
     with evaluating(model):
         float_graph(net, x)
         ours = model(x)

@@ -47,9 +47,10 @@ def evaluate(model:nn.Module, # classifier, left as it was
              data, # (x, y) tensors, a dataset of such pairs, or an iterable of batches
              batch_size:int=256 # images per forward, unless `data` comes in batches
             )->Accuracy: # k of n
-    "Accuracy of `model`: the only function here that compares anything with a real label"
+    "Accuracy of `model`: the only function here that compares anything with a real label; `ValueError` without any"
     if isinstance(data, TensorDataset): data = data.tensors
-    if isinstance(data, (tuple,list)) and torch.is_tensor(data[0]): data = zip(*[t.split(batch_size) for t in data])
+    if isinstance(data, (tuple,list)) and data and torch.is_tensor(data[0]):
+        data = zip(*[t.split(batch_size) for t in data])
     elif isinstance(data, Dataset): data = DataLoader(data, batch_size)
     p,k,n = next(model.parameters(), torch.empty(0)),0,0
     with evaluating(model):
@@ -57,6 +58,7 @@ def evaluate(model:nn.Module, # classifier, left as it was
             logits = logits_of(model(x.to(p.device, p.dtype)))
             k += (logits.argmax(1)==y.to(p.device)).sum().item()
             n += len(y)
+    if not n: raise InputError("no images to measure on: expected at least one, with its label")
     return Accuracy(k, n)
 
 # %% ../nbs/02_zoo.ipynb #c31b470b
@@ -76,7 +78,9 @@ def _conv_bn(ci, co, stride=1):
 
 class DigitsNet(nn.Module):
     "Four convolutions, global average pooling and a linear head, for (N,1,8,8)"
-    def __init__(self, n_out=10):
+    def __init__(self,
+                 n_out:int=10 # classes
+                ):
         super().__init__()
         self.body = nn.Sequential(*_conv_bn(1, 16), *_conv_bn(16, 32), *_conv_bn(32, 32), *_conv_bn(32, 32))
         self.fc = nn.Linear(32, n_out)
@@ -140,7 +144,11 @@ def load_weights(model:nn.Module, # to be filled in place
 # %% ../nbs/02_zoo.ipynb #03742ab3
 class CifarBlock(nn.Module):
     "Two 3×3 convolutions and a parameter-free shortcut"
-    def __init__(self, ci, co, stride=1):
+    def __init__(self,
+                 ci:int, # channels in
+                 co:int, # channels out, at least `ci`; the shortcut fills up with zeros
+                 stride:int=1 # of the first convolution and the shortcut, pixels
+                ):
         super().__init__()
         self.conv1,self.bn1 = nn.Conv2d(ci, co, 3, stride, 1, bias=False),nn.BatchNorm2d(co)
         self.conv2,self.bn2 = nn.Conv2d(co, co, 3, 1, 1, bias=False),nn.BatchNorm2d(co)
@@ -154,7 +162,11 @@ class CifarBlock(nn.Module):
 # %% ../nbs/02_zoo.ipynb #6a40b5ab
 class CifarResNet(nn.Module):
     "He-style ResNet with 6·`n`+2 layers for (N,channels,32,32)"
-    def __init__(self, n=3, n_out=10, channels=3):
+    def __init__(self,
+                 n:int=3, # blocks in each of the three stages
+                 n_out:int=10, # classes
+                 channels:int=3 # of an image
+                ):
         super().__init__()
         self.conv1,self.bn1,self.relu = nn.Conv2d(channels, 16, 3, 1, 1, bias=False),nn.BatchNorm2d(16),nn.ReLU()
         stage = lambda ci,co: nn.Sequential(CifarBlock(ci, co, co//ci), *[CifarBlock(co, co) for _ in range(n-1)])
@@ -251,9 +263,10 @@ def _trained_once(build, name, seed, epochs, **kwargs):
     train,_ = patches_data()
     key = fingerprint(dict(zip('xy', train.tensors)), dict(seed=seed, epochs=epochs))[:12]
     path = Path(torch.hub.get_dir())/'checkpoints'/f'synq_nb_{name}-{key}.safetensors'
-    if path.exists(): return load_weights(build(), path).eval()
+    with no_random(seed):
+        if path.exists(): return load_weights(build(), path).eval()
+        model = _train_patches(build(), train, seed, epochs, **kwargs)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with no_random(seed): model = _train_patches(build(), train, seed, epochs, **kwargs)
     save_tensors(model.state_dict(), path, {})
     return model
 
@@ -266,7 +279,10 @@ def patches_teacher(seed:int=0, # of weights and batches
 # %% ../nbs/02_zoo.ipynb #02a70014
 class Attention(nn.Module):
     "Self-attention with several heads, on tokens (N, T, `d`)"
-    def __init__(self, d, heads):
+    def __init__(self,
+                 d:int, # numbers per token
+                 heads:int # how many; divides `d`
+                ):
         super().__init__()
         self.heads,self.qkv,self.proj = heads,nn.Linear(d, 3*d),nn.Linear(d, d)
     def forward(self, x):
@@ -276,7 +292,10 @@ class Attention(nn.Module):
 
 class ViTBlock(nn.Module):
     "Attention between tokens, then two linear layers on each"
-    def __init__(self, d, heads):
+    def __init__(self,
+                 d:int, # numbers per token
+                 heads:int # of the attention; divides `d`
+                ):
         super().__init__()
         self.norm1,self.attn = nn.LayerNorm(d),Attention(d, heads)
         self.norm2,self.mlp = nn.LayerNorm(d),nn.Sequential(nn.Linear(d, 2*d), nn.GELU(), nn.Linear(2*d, d))
@@ -286,7 +305,15 @@ class ViTBlock(nn.Module):
 
 class SmallViT(nn.Module):
     "A vision transformer with a class token, for (N,channels,`size`,`size`)"
-    def __init__(self, size=32, patch=4, d=64, depth=2, heads=4, n_out=16, channels=1):
+    def __init__(self,
+                 size:int=32, # height and width of an image, pixels
+                 patch:int=4, # the same of a square that becomes a token; divides `size`
+                 d:int=64, # numbers per token
+                 depth:int=2, # blocks
+                 heads:int=4, # of each attention
+                 n_out:int=16, # classes
+                 channels:int=1 # of an image
+                ):
         super().__init__()
         self.patch_embed,self.cls_token = nn.Conv2d(channels, d, patch, patch),nn.Parameter(torch.zeros(1, 1, d))
         self.pos_embed = nn.Parameter(torch.randn(1, (size//patch)**2+1, d)*.02)
@@ -471,7 +498,9 @@ def fit(self:ModelCard,
     if tuple(x.shape[-2:])==size: return x
     if self.resize==0:
         raise InputError(f"images of {x.shape[-2]}×{x.shape[-1]} pixels: {self.name} takes {size[0]}×{size[1]}")
-    x = TF.resize(x, [self.resize or max(size)], InterpolationMode(self.interpolation), antialias=True)
+    covers = max(-(-s*min(x.shape[-2:])//length) for s,length in zip(size, x.shape[-2:]))  # both edges of the crop
+    side = max(self.resize or max(size), covers)
+    x = TF.resize(x, [side], InterpolationMode(self.interpolation), antialias=True)
     return TF.center_crop(x, list(size))
 
 @patch

@@ -4,7 +4,11 @@ import numpy as np, pytest, synq_nb.zoo as zoo, torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from synq_nb.cli import main
-from synq_nb.runs import Run
+from synq_nb.learner import FrozenBN
+from synq_nb.quantize import load_student
+from synq_nb.recipes import zero_shot_quantize
+from synq_nb.runs import Run, _Clock, preflight, run_options
+from synq_nb.synthesize import SyntheticDataset
 from synq_nb.zoo import CifarResNet, DigitsNet, digits_teacher, load_images, model_card
 
 SYNQ = [sys.executable, '-c', 'import sys; from synq_nb.cli import main; sys.exit(main())']
@@ -320,3 +324,50 @@ def test_damaged_records_are_named(finished, synq):
             check(json.dumps(record))
             part[key] = value
     for text in ('', '[', '[]', '{}', '"x"', '['*9999, '{"options": {}}'): check(text)
+
+QUICK = dict(size=8, n=64, iters=2, epochs=1)
+
+def test_ctrl_c_in_the_preview_comes_out(monkeypatch):
+    "`fit_learner` turns it into an end after the batch, and the preview would go on to the real work"
+    measured = _Clock.after_step
+    def pressed(self):
+        measured(self)
+        signal.raise_signal(signal.SIGINT)
+    monkeypatch.setattr(_Clock, 'after_step', pressed)
+    with pytest.raises(KeyboardInterrupt): preflight(DigitsNet().eval(), 3, 3, **QUICK)
+
+def test_the_preview_takes_all_settings_of_a_learner():
+    assert preflight(DigitsNet().eval(), 3, 3, **QUICK, compiled=True, cbs=[FrozenBN()])
+
+@pytest.fixture
+def unfinished(monkeypatch):
+    "A run that is about to finish, of 600 images"
+    def hold(folder):
+        card = model_card('digits')
+        teacher,run = digits_teacher(0, 1),Run.open(folder, run_options(card, card.build(), n=600))
+        more = dict(flip=False, path=run.parts, progress=False)
+        return run,zero_shot_quantize(teacher, 3, 3, **QUICK | dict(n=600), **more)
+    return hold
+
+def test_the_student_does_not_wait_for_its_pictures(unfinished, tmp_path, monkeypatch):
+    run,learn = unfinished(tmp_path/'run')
+    def broken(learn): raise ValueError('no picture')
+    monkeypatch.setattr('synq_nb.runs.run_figures', broken)
+    with pytest.raises(ValueError, match='no picture'): run.finish(learn)
+    assert load_student(DigitsNet(), run.folder/'model.safetensors') and not run.record['finished']
+
+def test_figures_never_hold_all_images(unfinished, tmp_path, monkeypatch):
+    run,learn = unfinished(tmp_path/'run')
+    most = max(len(learn.dls.valid_ds), 256)
+    for name in ('images', 'seen'):
+        f = getattr(SyntheticDataset, name)
+        def few(*args, f=f):
+            assert len(x := f(*args))<=most
+            return x
+        monkeypatch.setattr(SyntheticDataset, name, few)
+    run.finish(learn)
+
+def test_counts_from_before_a_damaged_file_are_kept(finished):
+    (finished/'model.onnx').write_bytes(b'damaged')
+    with pytest.raises(ValueError, match='model.onnx'): Run.load(finished).measure()
+    assert list(Run.load(finished).record['accuracy'])==['student W3A3']

@@ -30,14 +30,14 @@ def test_each_example_is_short():
 def test_one_of_each_from_outside(added, tmp_path):
     assert all(len(keys)==1 for keys in added.values()), added
     out = tmp_path/'run'
-    settings = ['canvas=coarse', 'smooth=0.1', 'method=clipped', 'norm=0.01', 'cam={"weight": 5, "method": "energy"}']
+    settings = ['canvas=coarse', 'balance=0.1', 'method=clipped', 'norm=0.01', 'cam={"weight": 5, "method": "energy"}']
     args = ['quantize', '--model', 'halves', '--recipe', 'quick', '--wbits', '4', '--abits', '4', '--out', str(out)]
     assert main([*args, '--set', *settings])==0
     assert main(['eval', str(out)])==0
     record = json.loads((out/'run.json').read_text())
     assert record['finished'] and not record['missing']
     text = json.dumps(record['settings'])
-    assert all(word in text for word in ('Smooth', 'CoarseCanvas', 'clipped', 'SameNorm', 'energy'))
+    assert all(word in text for word in ('Balance', 'CoarseCanvas', 'clipped', 'SameNorm', 'energy'))
     assert all(type(sentence) is str for sentence in record['doubts'])
     rows = record['accuracy']
     assert any('pt2' in name or 'program' in name for name in rows), rows

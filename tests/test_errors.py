@@ -6,7 +6,7 @@ from synq_nb.all import *
 from synq_nb.cli import main
 from synq_nb.core import SynqError, _together, save_tensors
 from synq_nb.runs import Run, run_options
-from synq_nb.zoo import model_card, read_state_dict
+from synq_nb.zoo import evaluate, model_card, read_state_dict
 
 @pytest.fixture
 def here(tmp_path, monkeypatch):
@@ -46,7 +46,8 @@ def rows_of_numbers():
 def lost_process():
     with _together(): raise RuntimeError('Connection closed by peer')
 
-CASES = {'holds no state dict': lambda: read_state_dict('list.pt'),
+CASES = {'no images to measure on': lambda: evaluate(model_card('digits').build(), []),
+         'holds no state dict': lambda: read_state_dict('list.pt'),
          'holds no synthetic images': lambda: SyntheticDataset.load('other.safetensors'),
          'holds no quantised model': lambda: load_student(model_card('digits').build(), 'other.safetensors'),
          'columns file and label': lambda: load_images('photos', model_card('digits')),

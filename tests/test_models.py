@@ -1,11 +1,12 @@
 "Models as people bring them: quantised, written to ONNX, packed and read back, and left as they were"
 import copy, pytest, torch, torch.nn as nn
-from synq_nb.core import in_batches, logits_of, teacher_hash
-from synq_nb.integers import load_packed, pack
+from synq_nb.cam import cam_layer
+from synq_nb.core import autocast, blocks, in_batches, logits_of, spatial_outputs, teacher_hash
+from synq_nb.integers import convert, load_packed, pack
 from synq_nb.learner import synq_learner
-from synq_nb.quantize import load_student, quant_summary, save_student
+from synq_nb.quantize import calibrate, load_student, quant_summary, quantize, save_student
 from synq_nb.recipes import zero_shot_quantize
-from synq_nb.runtime import OnnxClassifier
+from synq_nb.runtime import OnnxClassifier, export_onnx
 from synq_nb.synthesize import synthesize
 from synq_nb.zoo import SmallViT
 
@@ -128,3 +129,25 @@ def test_channels_of_one_size():
         x = torch.randn(4, 3, 8, 8)
         assert torch.allclose(learn.teacher.teacher(x), model(x), atol=1e-4)
     assert teacher_hash(model)==before
+
+def test_an_answer_of_several_parts_reaches_onnx(tmp_path):
+    "From the packed file, whose architecture is rebuilt without `returns_logits`, and from the float model"
+    net,x = Net(lambda z: {'features': z[:,:3], 'logits': z}).eval(),torch.randn(32, 3, 16, 16)
+    pack(convert(calibrate(quantize(net, 4, 4), x), x), tmp_path/'p.safetensors')
+    for model in (load_packed(tmp_path/'p.safetensors', net), net):
+        onnx_model = OnnxClassifier(export_onnx(model, tmp_path/'m.onnx', x))
+        assert (in_batches(onnx_model, x).argmax(1)==in_batches(model, x).argmax(1)).float().mean()>=.9
+
+def test_the_map_of_a_vision_transformer_of_timm():
+    "Not a head's queries or keys, which are (N, heads, tokens, numbers) and have modules of their own"
+    timm = pytest.importorskip('timm')
+    small = dict(img_size=32, patch_size=4, embed_dim=16, depth=2, num_heads=2, num_classes=10)
+    model,x = timm.models.vision_transformer.VisionTransformer(**small).eval(),torch.randn(2, 3, 32, 32)
+    assert cam_layer(model, x)==('blocks.1.norm1', (8,8))
+    assert blocks(model, x)[-1]=='blocks.1' and len(set(spatial_outputs(model, x).values()))==1
+
+@pytest.mark.parametrize('real', [True, False])
+def test_emulated_bfloat16_is_not_used(real, monkeypatch):
+    monkeypatch.setattr('torch.cuda.is_bf16_supported', lambda including_emulation=True: real or including_emulation)
+    monkeypatch.setattr('torch.autocast', lambda kind, dtype, enabled: enabled)
+    assert autocast('cuda')==real

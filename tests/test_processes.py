@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import pytest, torch
 from safetensors.torch import load_file, save_file
 from synq_nb import learner
+from synq_nb.core import average
 from synq_nb.zoo import digits_teacher
 
 ENV = {**os.environ, 'OMP_NUM_THREADS': '1'}
@@ -63,9 +64,10 @@ def test_gradients_may_lie_in_memory_as_compiled_steps_leave_them(monkeypatch):
     shared.before_step()
     assert torch.allclose(layer.weight.grad, 3*before)
 
-def test_the_papers_quantiser_from_the_command_line(command, tmp_path):
-    # the first process tries a step on its own, with ranges that follow the data
-    code,said = launch(*TWO, *command, 'two', '--recipe', 'paper_fast', cwd=tmp_path)
+@pytest.mark.parametrize('how', [('--recipe', 'paper_fast'), ('--set', 'follow=1')])
+def test_the_first_process_tries_a_step_on_its_own(command, tmp_path, how):
+    # with ranges, or BatchNorm, that follow the data, and that all processes average in the real fit
+    code,said = launch(*TWO, *command, 'two', *how, cwd=tmp_path)
     assert code==0, said
 
 @pytest.mark.skipif(not Path('/proc/self/task').exists(), reason="threads of other systems are not listed there")
@@ -112,3 +114,20 @@ def test_ctrl_c_stops_all_after_the_same_batch(command, tmp_path):
 def test_one_mistake_ends_all(command, tmp_path):
     code,said = launch(*TWO, *command, 'bad', '--recipe', 'slow', cwd=tmp_path)
     assert code!=0 and "recipe 'slow'" in said and not (tmp_path/'bad').exists()
+
+@pytest.fixture
+def two(monkeypatch):
+    "As if this were the first of two processes"
+    monkeypatch.setattr('synq_nb.core.processes', lambda: (0, 2))
+
+def test_what_gloo_does_not_know_goes_through_the_processor(two, monkeypatch):
+    seen = []
+    monkeypatch.setattr('torch.distributed.all_reduce', lambda t: seen.append(t.device.type))
+    elsewhere = SimpleNamespace(device=torch.device('meta'), cpu=lambda: torch.ones(2), clone=torch.Tensor)
+    assert average(elsewhere).device.type=='meta' and seen==['cpu']
+    assert torch.equal(average(torch.ones(2)), torch.full((2,), .5))
+
+def test_another_error_of_an_exchange_keeps_its_message(two, monkeypatch):
+    def wrong(t): raise RuntimeError('Invalid scalar type')
+    monkeypatch.setattr('torch.distributed.all_reduce', wrong)
+    with pytest.raises(RuntimeError, match='Invalid scalar type'): average(torch.ones(2))

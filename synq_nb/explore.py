@@ -17,7 +17,6 @@ from .core import InputError, in_batches, spatial_stages
 from .figures import COLORS, describe, in_notebook, readable_log, to_png, to_unit
 from .quantize import METHODS, WeightQuantizer, act_quantizers, quantizable, sqnr
 from .lowpass import cutoff_from_d0, lowpass, radial_profile
-from .distill import LossTerm
 from .cam import cam_loss, model_maps
 from .difficulty import SoftLabels, difficulty, plot_difficulty
 
@@ -327,19 +326,9 @@ def _scales(self:Dashboard):
     return torch.stack(scales).clone() if scales else torch.ones(1)
 
 @patch
-def _parts(self:Dashboard):
-    "What this step's loss consists of"
-    parts = {}
-    for c in self.learn.cbs:
-        if not isinstance(c, LossTerm) or c.value is None: continue
-        label = c.label or type(c).__name__
-        parts[label] = parts.get(label, 0)+c.weight*float(c.value)
-    return {'KL': float(self.loss)-sum(parts.values())} | parts
-
-@patch
 def after_batch(self:Dashboard):
     if not self.training: return
-    for label,value in self._parts().items(): self.terms.setdefault(label, []).append(value)
+    for label,value in self.learn.loss_parts.items(): self.terms.setdefault(label, []).append(float(value))
     self.easy += [c.easy[-1] for c in self.learn.cbs if isinstance(c, SoftLabels)][:1]
     self.drift.append((self._scales()/self._start-1).abs().mean().item())
     if self._show and time.perf_counter()>self._next: self._refresh()

@@ -188,7 +188,7 @@ class Checkpoint(Callback):
                  path=None, # file, or None to keep nothing
                  key:dict=None # settings that must not change, plain values
                 ):
-        self.path,self.key,self.curve = path and Path(path),dict(key or {}),[]
+        self.path,self.key,self.earlier = path and Path(path),dict(key or {}),[]
     def before_train(self):
         self.trained = False
         if self.smoothed: self.recorder.smooth_loss.count,self.recorder.smooth_loss.val = self.smoothed
@@ -197,7 +197,7 @@ class Checkpoint(Callback):
     def after_epoch(self):
         if not self.trained: return  # `learn.validate` ends an epoch too
         rows = [list(row) for row in self.recorder.values if len(row)]  # skipped epochs are empty
-        self.learn.curve = self.curve + rows
+        self.learn.curve = self.earlier + rows
         self.save(self.epoch+1)
         self.trained = False
 
@@ -230,7 +230,7 @@ def load(self:Checkpoint)->int: # finished epochs
     self.model.load_state_dict(state['model'])
     self.learn.create_opt()
     self.opt.load_state_dict(state['opt'])
-    self.curve = self.learn.curve = state['curve']
+    self.earlier = self.learn.curve = state['curve']
     self.lowered,(count,loss) = state.get('lowered', 0),state.get('mean', (0, 0.))
     self.smoothed = count,torch.tensor(loss)
     return state['epochs']
@@ -568,7 +568,7 @@ def start_over(self:SynqLearner,
     "Back to the rounded network, without an optimiser or finished epochs"
     self.model.load_state_dict(rounded)
     self.create_opt()
-    self.curve = self.checkpoint.curve = []
+    self.curve = self.checkpoint.earlier = []
     self.checkpoint.smoothed = None
 
 @patch
@@ -710,7 +710,7 @@ def _adaptive(learn, epochs, lr, done):
     if parts==1: x = x.to(learn.dls.device)  # where memory is short, what layers read and put out stays on the CPU
     layers = {name: learn.model.get_submodule(name) for name in used_layers(learn.model, first)}
     rounded = [name for name,layer in layers.items() if hasattr(layer.weight_quantizer, 'bits')]
-    steps,errors = epochs*math.ceil(len(x)/bs),[error for error, in learn.checkpoint.curve]
+    steps,errors = epochs*math.ceil(len(x)/bs),[error for error, in learn.checkpoint.earlier]
     learn.create_opt()  # the file keeps its state
     learn.recorder.smooth_loss.reset()
     left = rounded[len(errors):]

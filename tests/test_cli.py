@@ -334,7 +334,10 @@ def test_ctrl_c_in_the_preview_comes_out(monkeypatch):
         measured(self)
         signal.raise_signal(signal.SIGINT)
     monkeypatch.setattr(_Clock, 'after_step', pressed)
-    with pytest.raises(KeyboardInterrupt): preflight(DigitsNet().eval(), 3, 3, **QUICK)
+    old = signal.signal(signal.SIGINT, signal.default_int_handler)  # a program in the background ignores it
+    try:
+        with pytest.raises(KeyboardInterrupt): preflight(DigitsNet().eval(), 3, 3, **QUICK)
+    finally: signal.signal(signal.SIGINT, old)
 
 def test_the_preview_takes_all_settings_of_a_learner():
     assert preflight(DigitsNet().eval(), 3, 3, **QUICK, compiled=True, cbs=[FrozenBN()])

@@ -202,6 +202,7 @@ def _positions(out, x, last, tokens):
 
 _NO_MAPS = nn.Softmax, nn.Dropout, nn.MultiheadAttention
 
+# %% ../nbs/00_core.ipynb #13e00001
 def spatial_outputs(model:nn.Module, # classifier
                     x:torch.Tensor # a few inputs (N, C, H, W)
                    )->dict: # module name → (H, W), in order of execution

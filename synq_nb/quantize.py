@@ -348,6 +348,7 @@ def _width(bits):
     if bits!=32 or not isinstance(bits, Integral): int_range(bits)
     return int(bits)
 
+# %% ../nbs/03_quantize.ipynb #13e00003
 @dataclass
 class QuantSpec:
     "What is rounded to how many bits; raises `ValueError` for what is impossible"

@@ -129,7 +129,6 @@ def _program(model, x, opset, int4):
     _strip(program.model)
     return program
 
-# %% ../nbs/12_runtime.ipynb #317e2ca2
 def _read_meta(text):
     try: return json.loads(text)
     except (ValueError, RecursionError): return text
@@ -137,6 +136,7 @@ def _read_meta(text):
 def _write_meta(value):
     return value if isinstance(value, str) and _read_meta(value) is value else json.dumps(value)
 
+# %% ../nbs/12_runtime.ipynb #317e2ca2
 def _check_opset(opset, int4):
     import onnx
     newest = onnx.defs.onnx_opset_version()

@@ -568,8 +568,10 @@ def _batches(job, labels, mine, make, terms, progress):
         if progress=='log': print(note, flush=True)
         yield batch.images().detach().half().cpu(),labels[k],values
 
-def _of_all(batches, rounds):
+def _of_all(batches, first, rounds):
     "The batches of all processes, in the order of their numbers; each has one in every round, but for the last"
+    if len(set(gather(first)))>1:
+        raise StateError("the processes do not find the same finished images: put `path` on a disk that all share")
     for _ in range(rounds): yield from (b for b in gather(next(batches, None)) if b is not None)
 
 # %% ../nbs/05_synthesize.ipynb #99e2cda8
@@ -608,13 +610,11 @@ def synthesize(teacher:nn.Module, # trained classifier; left untouched
     labels = balanced_labels(n, n_out, seed).split(batch_size)
     first,(rank,world) = math.ceil(sum(len(y) for _,y in done)/batch_size),processes()
     mine,rounds = range(first+rank, len(labels), world),math.ceil((len(labels)-first)/world)
-    if len(set(gather(first)))>1:
-        raise StateError("the processes do not find the same finished images: put `path` on a disk that all share")
     def result(): return SyntheticDataset(*map(torch.cat, zip(*done)), meta)
     for term in terms.values(): term.begin(job)
     with ExitStack() as held:
         for term in terms.values(): held.enter_context(term.watch())
-        for x,y,values in _of_all(_batches(job, labels, mine, make, terms, progress), rounds):
+        for x,y,values in _of_all(_batches(job, labels, mine, make, terms, progress), first, rounds):
             meta['log'].append(values)
             done.append((x, y))
             if path and rank==0 and sum(map(len, (y for _,y in done)))>=most: result().save(path)

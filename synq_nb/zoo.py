@@ -303,6 +303,7 @@ class ViTBlock(nn.Module):
         x = x+self.attn(self.norm1(x))
         return x+self.mlp(self.norm2(x))
 
+# %% ../nbs/02_zoo.ipynb #13e00002
 class SmallViT(nn.Module):
     "A vision transformer with a class token, for (N,channels,`size`,`size`)"
     def __init__(self,

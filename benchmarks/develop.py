@@ -41,7 +41,9 @@ DEPTHWISE = [SHORT|c for c in (
     dict(equalized=False), dict(equalized=True), dict(equalized=True, thaw=1.),
     dict(equalized=True, thaw=1., rebase=True), dict(equalized=True, thaw=.5, rebase=True),
     dict(equalized=True, damp=.01), dict(equalized=True, damp=.001), dict(equalized=True, lr=2.5e-4),
-    dict(equalized=True, thaw=1., rebase=True, lr=2.5e-4))]
+    dict(equalized=True, thaw=1., rebase=True, lr=2.5e-4),
+    # the same as settings of the library, and the nearer of both rates
+    dict(equalized=True, follow=1., rates=2))]
 PAPER = [dict(n=2304), dict(n=2304, sgd=True), dict(n=2304, cutoff=.25), dict(n=2304, sgd=True, cutoff=.25),
          dict(n=2304, lr=1e-3)]
 

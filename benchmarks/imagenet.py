@@ -6,8 +6,8 @@ The recipe is what 'auto' stands for. Students are converted to integers and kep
 can be made on one machine (without `--data`) and counted on another: rows come from the packed files. `--n` and
 `--epochs` make it shorter, for a CPU. `k` of `n` counts the photographs after the first `first` by name, or the first
 ones with `--development`; `same` and `kl` compare with the teacher on them. `--damp` draws weights to their grid, as in
-`trials.py`, and `--follow 1` lets BatchNorm follow the student. Each length and each such run needs a `folder` of its
-own. Writes benchmarks/results/imagenet.json; finished files and rows are kept, and a row that does not say how long the
+`trials.py`; `--follow` and `--rates` are the settings of the library. Each length and each such run needs a `folder` of
+its own. Writes benchmarks/results/imagenet.json; finished files and rows are kept, and a row that does not say how long the
 run was counts as finished for every length."""
 import json, os, time
 from pathlib import Path
@@ -22,17 +22,17 @@ from trials import Damp
 def packed_at(folder, model, bits, seed, stage):
     return Path(folder)/f"{model.replace(':', '-')}-{bits}-{seed}-{stage}.packed"
 
-def recipe_of(spec, n, epochs, follow=0.):
-    "What 'auto' stands for, with fewer images and epochs if asked for"
-    recipe = choose_recipe('auto', spec)
+def recipe_of(spec, teacher, n, epochs, follow=None, rates=None):
+    "What 'auto' stands for, with other settings if asked for"
+    recipe = choose_recipe('auto', spec, teacher)
     if n: recipe = recipe.changed(n=n, batch_size=min(n, 128))
-    if follow: recipe = recipe.changed(follow=follow)
-    return recipe.changed(epochs=epochs) if epochs else recipe
+    asked = dict(epochs=epochs or None, follow=follow, rates=rates)
+    return recipe.changed(**{k: v for k,v in asked.items() if v is not None})
 
-def settings_of(bits, n, epochs, damp, follow):
+def settings_of(recipe, damp):
     "What tells apart runs of the same bits and seed"
-    recipe = recipe_of(QuantSpec(int(bits[0]), int(bits[1])), n, epochs)
-    return dict(n_images=recipe.images['n'], epochs=recipe.fit['epochs'], damp=damp, follow=follow)
+    return dict(n_images=recipe.images['n'], epochs=recipe.fit['epochs'], damp=damp,
+                follow=recipe.learner.get('follow', 0.), rates=recipe.fit.get('rates', 1))
 
 def noted(folder, model, bits, seed, settings):
     "What `make` wrote about a student; None if it has made none"
@@ -47,10 +47,9 @@ def images_of(teacher, size, seed, recipe, folder):
     path = Path(folder)/f'{teacher_hash(teacher)[:8]}-{seed}.safetensors'
     return synthesize(teacher, size=size, seed=seed, path=path, progress='log', **recipe.images)
 
-def make(model, teacher, size, bits, seed, folder, n, epochs, damp=0., follow=0.):
+def make(model, teacher, size, bits, seed, folder, recipe, damp=0.):
     "Pack a student twice: as it was rounded, and fine-tuned"
     spec = QuantSpec(int(bits[0]), int(bits[1]))
-    recipe = recipe_of(spec, n, epochs, follow)
     images = images_of(teacher, size, seed, recipe, folder)
     learn,start = synq_learner(teacher, images, spec, seed=seed, **recipe.learner),time.perf_counter()
     pack(convert(learn.model, learn.seen(64)), packed_at(folder, model, bits, seed, 'rounded'), model)
@@ -59,8 +58,7 @@ def make(model, teacher, size, bits, seed, folder, n, epochs, damp=0., follow=0.
     pack(convert(learn.model, learn.seen(64)), packed_at(folder, model, bits, seed, 'student'), model)
     write_json(packed_at(folder, model, bits, seed, 'student').with_suffix('.json'),
                dict(s_finetune=time.perf_counter()-start, kept=learn.kept, gap=learn.gap(), made=machine(),
-                    n_images=len(images), epochs=recipe.fit['epochs'], damp=damp, restarts=learn.checkpoint.lowered,
-                    follow=learn.checkpoint.key['follow'], images_hash=images_hash(images)))
+                    restarts=learn.checkpoint.failed, images_hash=images_hash(images), **settings_of(recipe, damp)))
 
 def count(file, card, teacher_logits, x, y):
     "What a packed file answers"
@@ -78,7 +76,8 @@ def main(weights:str=None, # checkpoint of the teacher
          n:int=0, # images, 0: as many as 'auto' makes
          epochs:int=0, # of fine-tuning, 0: as many as 'auto' takes
          damp:float=0., # weight of the distance of all weights from their grid, at the end of the fit
-         follow:float=0., # share of the epochs in which BatchNorm follows the student
+         follow:float=None, # share of the epochs in which BatchNorm follows the student, None: as 'auto' has it
+         rates:int=None, # learning rates to try, None: as 'auto' does
          first:int=300, # photographs, by name, that are kept for development
          development:bool=False, # count those
          only_count:bool=False, # what is there already
@@ -91,12 +90,14 @@ def main(weights:str=None, # checkpoint of the teacher
     rows = Rows(out)
     Path(folder).mkdir(parents=True, exist_ok=True)
     card,teacher = model_card(model),load_model(model, weights)
-    settings = {b: settings_of(b, n, epochs, damp, follow) for b in bits.split()}
+    def plan(b): return recipe_of(QuantSpec(int(b[0]), int(b[1])), teacher, n, epochs, follow, rates)
+    recipes = {b: plan(b) for b in bits.split()}
+    settings = {b: settings_of(recipe, damp) for b,recipe in recipes.items()}
     for seed in seeds.split():
-        if not bits: images_of(teacher, card.size, int(seed), recipe_of(QuantSpec(4, 4), n, epochs), folder)
+        if not bits: images_of(teacher, card.size, int(seed), plan('44'), folder)
         for b in bits.split() if not only_count else ():
             if noted(folder, model, b, seed, settings[b]) is None:
-                make(model, teacher, card.size, b, int(seed), folder, n, epochs, damp, follow)
+                make(model, teacher, card.size, b, int(seed), folder, recipes[b], damp)
     if not data: return
     files = load_images(data, card, 1000)
     x = stack(Subset(files, range(first) if development else range(first, len(files))))

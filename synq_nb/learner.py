@@ -182,7 +182,9 @@ def give_up(self:StopDivergence,
 class Checkpoint(Callback):
     "Keep model, optimiser and number of finished epochs in `path`"
     order = Interrupt.order
-    trained,lowered = False,0  # how often the learning rate was lowered
+    trained = False
+    lowered,failed = 0,0  # how often the learning rate was lowered, and how often because a fit had failed
+    nearest = None  # of several finished fits, the one nearest to the teacher: its KL, curve and state
     smoothed = None  # the running mean of the training loss, where the fit was stopped
     def __init__(self,
                  path=None, # file, or None to keep nothing
@@ -209,7 +211,8 @@ class Checkpoint(Callback):
             opt = dict(state=list(opt['state']), hypers=[{k:float(v) for k,v in h.items()} for h in opt['hypers']])
         mean = self.recorder.smooth_loss
         state = dict(model=self.model.state_dict(), opt=opt, epochs=epochs, curve=self.learn.curve,
-                     key=json.dumps(self.key), lowered=self.lowered, mean=(mean.count, float(mean.val)))
+                     key=json.dumps(self.key), lowered=self.lowered, failed=self.failed, nearest=self.nearest,
+                     mean=(mean.count, float(mean.val)))
         torch.save(state, file := io.BytesIO())
         write_bytes(self.path, file.getvalue())
 
@@ -232,6 +235,7 @@ def load(self:Checkpoint)->int: # finished epochs
     self.opt.load_state_dict(state['opt'])
     self.earlier = self.learn.curve = state['curve']
     self.lowered,(count,loss) = state.get('lowered', 0),state.get('mean', (0, 0.))
+    self.failed,self.nearest = state.get('failed', self.lowered),state.get('nearest')
     self.smoothed = count,torch.tensor(loss)
     return state['epochs']
 
@@ -511,12 +515,14 @@ SCHEDULES = {'cycle': _one_cycle, 'steps': _two_steps, 'flat': _flat}
 def check_fit(epochs:int, # passes over the synthetic images
               lr:float, # largest learning rate
               schedule:str='cycle', # one of `SCHEDULES`
+              rates:int=1, # fits, as in `fit_learner`
               spec:QuantSpec=None # what is fitted
              ):
     "Raise `ValueError` for what cannot be fitted"
     if schedule not in SCHEDULES: raise InputError(f"schedule {schedule!r}: expected one of {', '.join(SCHEDULES)}")
     if not (epochs>=1 and lr>0):
         raise InputError(f"epochs={epochs}, lr={lr}: expected at least one epoch and a positive rate")
+    if not 1<=rates<=4: raise InputError(f"rates={rates}: expected 1 to 4 learning rates, each a quarter of the last")
     if schedule=='adaptive' and spec is not None and isinstance(METHODS[spec.method], MinMax):
         raise InputError(f"the grids of method {spec.method!r} move with the weights: schedule 'adaptive' needs 'lsq' "
                          "or 'mse'")
@@ -549,7 +555,7 @@ def keep_better(self:SynqLearner,
                ):
     "Go back to the state before unless the fit came clearly nearer to the teacher; raise if it did harm"
     after = self.gap()
-    if after[1]<before[1]-.05 and self.checkpoint.lowered<LOWER:
+    if after[1]<before[1]-.05 and self.checkpoint.failed<LOWER:
         raise TrainingError(f"fine-tuning failed: the student agrees with the teacher on {after[1]:.0%} of the "
                             f"held-out images, and on {before[1]:.0%} before.")
     nearer = after[0]<NEARER*before[0]
@@ -561,6 +567,16 @@ def keep_better(self:SynqLearner,
                             "images. More bits, more epochs or a higher `lr` may help")
 
 # %% ../nbs/09_learner.ipynb #5aa10a50
+@patch
+def note_nearest(self:SynqLearner):
+    "Of this fit and those before it, go to the one that is nearest to the teacher"
+    best,kl = self.checkpoint.nearest,self.gap()[0]
+    if best is None or kl<best['kl']:
+        self.checkpoint.nearest = dict(kl=kl, curve=self.curve, model=deepcopy(self.model.state_dict()))
+    else:
+        self.model.load_state_dict(best['model'])
+        self.curve = best['curve']
+
 @patch
 def start_over(self:SynqLearner,
                rounded:dict # state dict before the fit
@@ -590,42 +606,45 @@ def fit_learner(learn:SynqLearner, # from `synq_learner`
                 epochs:int, # passes over the synthetic images
                 lr:float, # largest learning rate; a fit that fails starts again with a quarter of it
                 schedule:str='cycle', # one of `SCHEDULES`
+                rates:int=1, # fits, 1–4, each with a quarter of the rate of the one before; the nearest one stays
                 progress=True # True: bars and a line per epoch; 'log': lines only; False: nothing
                ):
     "Fit or continue; the better model stays; `TrainingError` if no try succeeds, Ctrl-C: `KeyboardInterrupt`"
-    check_fit(epochs, lr, schedule, learn.model.quantization)
-    learn.checkpoint.key |= dict(epochs=epochs, lr=lr, schedule=schedule)
+    check_fit(epochs, lr, schedule, rates, learn.model.quantization)
+    learn.checkpoint.key |= dict(epochs=epochs, lr=lr, schedule=schedule, rates=rates)
     if learn.rounded: learn.start_over(learn.rounded[0])  # this learner was interrupted
     else: learn.rounded = deepcopy(learn.model.state_dict()),learn.gap()
-    (rounded,before),learn.checkpoint.lowered,learn.interrupt.interrupted = learn.rounded,0,False
+    (rounded,before),learn.interrupt.interrupted = learn.rounded,False
+    learn.checkpoint.lowered,learn.checkpoint.failed,learn.checkpoint.nearest = 0,0,None
     done = learn.checkpoint.load()
     if len(set(gather(done)))>1:
         raise StateError("the processes do not find the same finished epochs: put `path` on a disk that all share")
     if progress=='log': learn.logger = log_line
     while True:
-        quiet = learn.no_bar() if progress is not True else nullcontext()
+        quiet,short = learn.no_bar() if progress is not True else nullcontext(),False
         slower = lr/4**learn.checkpoint.lowered
+        if progress and rates>1 and done<epochs: print(f'learning rate {slower:g}', flush=True)
         try:
             with quiet, nullcontext() if progress else learn.no_logging():
                 if done<epochs: SCHEDULES[schedule](learn, epochs, slower, done)
             if learn.interrupt.interrupted: raise KeyboardInterrupt
-            learn.keep_better(rounded, before)
-            learn.rounded = None
-            return
+            if rates>1: learn.note_nearest()
+            if learn.checkpoint.lowered+1>=rates:
+                learn.keep_better(rounded, before)
+                learn.rounded = None
+                return
         except FloatingPointError as e:
-            if learn.checkpoint.lowered==LOWER: raise
+            if learn.checkpoint.failed==LOWER: raise
             failed = str(e).splitlines()[-1].strip().split(' Start again')[0]
             warnings.warn(f"{failed} The fit starts again with lr={slower/4:g}")
-            learn.start_over(rounded)
-            learn.checkpoint.lowered += 1
-            done = 0
+            learn.checkpoint.failed += 1
         except RuntimeError as e:
             if not out_of_memory(e): raise
-            done = None  # as long as this block runs, the error holds on to the memory
-        if done is None:
-            learn.halve()
-            learn.start_over(rounded)
-            done = learn.checkpoint.load()
+            short = True  # as long as this block runs, the error holds on to the memory
+        if short: learn.halve()
+        else: learn.checkpoint.lowered += 1
+        learn.start_over(rounded)
+        done = learn.checkpoint.load() if short else 0
 
 
 # %% ../nbs/09_learner.ipynb #09b00002

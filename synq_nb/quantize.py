@@ -9,7 +9,7 @@ __all__ = ['METHODS', 'PACE', 'NARROWEST', 'QLAYERS', 'QRELUS', 'PROTOCOLS', 'in
            'flat_range', 'mse_qparams', 'sqnr', 'MinMax', 'some_of', 'MSE', 'LSQ', 'WeightQuantizer', 'ActQuantizer',
            'QConv1d', 'QConv2d', 'QLinear', 'QReLU', 'QReLU6', 'is_quantized', 'to_quant', 'to_float', 'Protocol',
            'QuantSpec', 'quantizable', 'quantize', 'used_layers', 'act_quantizers', 'calibrate', 'dequantize',
-           'quant_summary', 'save_student', 'load_student', 'depthwise_pairs', 'equalize']
+           'quant_summary', 'save_student', 'load_student', 'is_depthwise', 'depthwise_pairs', 'equalize']
 
 # %% ../nbs/03_quantize.ipynb #3e1766b5
 import copy, fnmatch, math
@@ -546,14 +546,17 @@ def load_student(model:nn.Module, # the float architecture, any weights
 # %% ../nbs/03_quantize.ipynb #03g00005
 _SCALES = nn.ReLU, nn.LeakyReLU, nn.PReLU  # f(cx) = c·f(x) for any c>0
 
-def _depthwise(m): return isinstance(m, nn.Conv2d) and m.groups==m.in_channels>1
+def is_depthwise(m:nn.Module # any module
+                )->bool:
+    "Whether a convolution has one filter, or several, for each channel alone"
+    return isinstance(m, nn.Conv2d) and m.groups==m.in_channels>1
 
 def depthwise_pairs(model:nn.Module, # float classifier in eval mode
                     x:torch.Tensor # (N, C, H, W)
                    )->list: # names of a BatchNorm and of the convolution, for each pair
     "Depthwise convolutions that read a BatchNorm through a ReLU, leaky or not, which nothing else reads"
     leaves = {name: m for name,m in model.named_modules() if not list(m.children())}
-    if not any(map(_depthwise, leaves.values())): return []
+    if not any(map(is_depthwise, leaves.values())): return []
     made,source,readers,calls = {},{},Counter(),Counter()
     def note(name, module, args, out):
         source[name] = made.get(id(args[0]), (None,))[0] if args else None
@@ -562,7 +565,7 @@ def depthwise_pairs(model:nn.Module, # float classifier in eval mode
         calls[name] += 1
     with hooked(leaves, note), torch.no_grad(): model(x)
     def once(name): return readers[name]==calls[name]==1
-    found = [name for name,m in leaves.items() if _depthwise(m) and calls[name]==1]
+    found = [name for name,m in leaves.items() if is_depthwise(m) and calls[name]==1]
     rows = [(source.get(source[name]), source[name], name) for name in found]
     return [(bn, name) for bn,act,name in rows if bn and once(bn) and once(act)
             and isinstance(leaves[bn], nn.BatchNorm2d) and isinstance(leaves[act], _SCALES)]

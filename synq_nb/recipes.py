@@ -22,7 +22,7 @@ from fastai.optimizer import OptimWrapper
 from fastcore.basics import patch
 from fastcore.meta import delegates
 from .core import InputError, hooked, in_batches, make_terms, processes
-from .quantize import ActQuantizer, QuantSpec, quantizable
+from .quantize import ActQuantizer, QuantSpec, is_depthwise, quantizable
 from .lowpass import PAPER_CUTOFF, lowpass
 from .synthesize import TERMS, SyntheticDataset, batchnorms, check_synthesis, synthesize
 from .distill import teacher_gap
@@ -88,17 +88,20 @@ RECIPES = {'fast':  Recipe(dict(n=2304, iters=40), dict(bs=32), dict(epochs=8, l
            'paper': Recipe(_PAPER_IMAGES, _PAPER_LEARNER, dict(epochs=1053, lr=1e-6, schedule='flat')),
            'paper_fast': Recipe(dict(n=4608, iters=40), _PAPER_FAST, dict(epochs=8, lr=3e-4)),
            'ptq': Recipe(dict(n=512, iters=40), dict(bs=32), dict(epochs=20, lr=1e-2, schedule='adaptive')),
-           'no_batchnorm': Recipe(dict(n=2304, iters=40), dict(bs=32), dict(epochs=8, lr=3e-5))}
+           'no_batchnorm': Recipe(dict(n=2304, iters=40), dict(bs=32), dict(epochs=8, lr=3e-5)),
+           'depthwise': Recipe(dict(n=2304, iters=40), dict(bs=32, follow=1.), dict(epochs=8, lr=1e-3, rates=2))}
 
 def choose_recipe(recipe, # name of a recipe, 'auto', or a `Recipe`, which is returned
                   spec:QuantSpec=None, # bits, on which 'auto' depends
                   model:nn.Module=None # network, on which it depends as well
                  )->Recipe:
-    "A recipe by name; 'auto' asks for BatchNorm, and for four bits; raises `ValueError` for an unknown one"
+    "A recipe by name; 'auto' asks for BatchNorm, depthwise convolutions, and four bits; `ValueError` for unknown ones"
     if isinstance(recipe, Recipe): return recipe
     if recipe=='auto':
         few = spec is not None and min(spec.wbits, spec.abits)<4
-        recipe = 'no_batchnorm' if model is not None and not batchnorms(model) else 'best' if few else 'fast'
+        recipe = 'best' if few else 'fast'
+        if model is not None and any(map(is_depthwise, model.modules())): recipe = 'depthwise'
+        if model is not None and not batchnorms(model): recipe = 'no_batchnorm'
     if recipe not in RECIPES: raise InputError(f"recipe {recipe!r}: expected 'auto' or one of {', '.join(RECIPES)}")
     return RECIPES[recipe]
 
@@ -149,7 +152,7 @@ def _beyond(learn, x, logits):
     if lost: return f"half of the activations or more are beyond the grid in {', '.join(lost)}"
 
 def _restarted(learn, x, logits):
-    times = learn.checkpoint.lowered
+    times = learn.checkpoint.failed
     if times: return f"fine-tuning failed {times} times and was started again more slowly"
 
 DOUBTS = dict(untrained=_untrained, unmatched=_unmatched, contradicted=_contradicted, one_sided=_one_sided,

@@ -33,8 +33,8 @@ from .synthesize import (CANVASES, TERMS, SynthesisBatch, SynthesisJob, Syntheti
                                 batchnorms, default_terms, synthesize)
 from .cam import cam_layer, model_maps, show_maps
 from .difficulty import difficulty, plot_difficulty
-from .learner import (SCHEDULES, FollowBN, Interrupt, ObserveRanges, SharedBatch, StopDivergence, own_random,
-                             synq_learner)
+from .learner import (SCHEDULES, FollowBN, Interrupt, ObserveRanges, SharedBatch, StopDivergence, fit_learner,
+                             own_random, synq_learner)
 from .recipes import check_recipe, choose_recipe, trained_statistics, zero_shot_quantize
 from .integers import convert, load_packed, pack, packed_meta
 from .runtime import OnnxClassifier, export_onnx
@@ -347,7 +347,8 @@ def preflight(model:nn.Module, # trained classifier; left untouched
     trial = _Trial(model, spec, size, torch.device(device or default_device()))
     names = 'n', 'iters', 'batch_size', 'at_once'
     n,iters,batch,part = (_value_of(synthesize, chosen.images, name) for name in names)
-    epochs,bs = chosen.fit['epochs'],min(_value_of(synq_learner, learner, 'bs'), part or n)
+    epochs,rates = chosen.fit['epochs'],_value_of(fit_learner, chosen.fit, 'rates')
+    bs = min(_value_of(synq_learner, learner, 'bs'), part or n)
     some = max(8, 2**19//math.prod(trial.shape[1:]))
     made,fitted = min(batch, some),min(bs, some)
     forwards = 4/3 if part and part<batch else 1  # parts of a batch run again in the backward
@@ -356,12 +357,13 @@ def preflight(model:nn.Module, # trained classifier; left untouched
         warnings.simplefilter('ignore')
         if chosen.fit.get('schedule')=='adaptive':
             step,caught = trial.rounding(spec, learner)
-            times.append(step*math.ceil(n/bs)*epochs+caught*n)
-        else: times.append(trial.fit_step(spec, learner, fitted)*n*epochs/fitted)
+            times.append(rates*(step*math.ceil(n/bs)*epochs+caught*n))
+        else: times.append(rates*trial.fit_step(spec, learner, fitted)*n*epochs/fitted)
     return {'input': f"{'×'.join(map(str, trial.shape))}, {trial.n_out} classes",
             'images from': _source_line(trial.teacher),
             'layers': _layers_line(trial.student), 'map': _map_line(trial), 'files': _files_line(trial),
-            'work': f'{n} images, {iters} steps for each batch; {epochs} passes over them',
+            'work': f'{n} images, {iters} steps for each batch; {epochs} passes over them'
+                    +(f' with each of {rates} learning rates' if rates>1 else ''),
             'time': f'about {_time(times[0])} + {_time(times[1])} on {trial.device.type}',
             'memory': _memory_line(trial, n, min(batch, part or batch), bs, bool(learner.get('promote')))}
 

@@ -124,7 +124,7 @@ def _quantize(model:Annotated[str, _REQUIRED], # zoo name, torchvision:, timm: o
               weights:Path=None, # local checkpoint (safetensors or plain tensors)
               wbits:int=4, # weight bits, 2-8 or 32
               abits:int=4, # activation bits, 2-8 or 32
-              recipe:str='auto', # fast, best, ptq, paper, paper_fast, no_batchnorm, or auto, which chooses
+              recipe:str='auto', # fast, best, ptq, paper, paper_fast, no_batchnorm, depthwise, or auto, which chooses
               size:str=None, # input pixels, 32 or 32,48 for height,width; default: what the model was trained with
               mean:str=None, # of each channel for pixels in 0-1, such as 0.5,0.5,0.5; default: the model's own
               std:str=None, # of each channel

@@ -190,7 +190,8 @@ def run_options(card:ModelCard, # of the model
         raise InputError(f"{', '.join(own)}: this comes from the model's card or from the caller, not from the recipe")
     try:
         changes = json.loads(json.dumps(changes))
-        plan = choose_recipe(recipe, QuantSpec(wbits, abits), teacher).changed(**changes)
+        bits = QuantSpec(wbits, abits)
+        plan = choose_recipe(recipe, bits, teacher).changed(**changes)
         check_recipe(plan, QuantSpec.take(wbits, abits, dict(plan.learner)), teacher)
     except (TypeError, AttributeError) as e: raise InputError(f"settings {changes}: {e}") from None
     (channels,*_),n_out = infer_io(teacher, card.size)
@@ -199,8 +200,8 @@ def run_options(card:ModelCard, # of the model
     if channels!=len(card.mean):
         raise InputError(f"{card.name} takes {channels} channels, but mean and std are given for {len(card.mean)}: "
                          "pass one value for each channel")
-    return dict(model=card.name, weights=weights and str(weights), teacher=teacher_hash(teacher), wbits=wbits,
-                abits=abits, recipe=recipe, seed=seed, changes=changes, **card.settings())
+    return dict(model=card.name, weights=weights and str(weights), teacher=teacher_hash(teacher), wbits=bits.wbits,
+                abits=bits.abits, recipe=recipe, seed=seed, changes=changes, **card.settings())
 
 # %% ../nbs/14_runs.ipynb #14b00002
 def kept_bytes(model:nn.Module, # any module

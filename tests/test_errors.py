@@ -1,7 +1,7 @@
 "Errors that no chapter shows: each says what was wrong, and is a SynqError"
-import sys
+import json, sys
 from dataclasses import replace
-import onnx, pytest, torch
+import numpy as np, onnx, pytest, torch
 from synq_nb.all import *
 from synq_nb.cli import main
 from synq_nb.core import SynqError, _together, save_tensors
@@ -98,3 +98,8 @@ def test_no_network(here, monkeypatch):
     with pytest.raises(SynqError, match='pass the path of a local copy'): load_images()
     card = replace(model_card('digits'), pretrained=refuse(OSError('no route to host')))
     with pytest.raises(SynqError, match='pass a local checkpoint'): card.load()
+
+def test_options_of_numpy_bits_are_plain():
+    card = model_card('digits')
+    options = run_options(card, card.load(), wbits=np.int64(3), abits=np.int64(4))
+    assert json.loads(json.dumps(options))['abits']==4

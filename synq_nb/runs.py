@@ -13,7 +13,7 @@ import base64, json, math, os, re, shlex, sys, time, warnings
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from inspect import signature
 from pathlib import Path
-import matplotlib.pyplot as plt, torch, torch.nn as nn
+import matplotlib.pyplot as plt, psutil, torch, torch.nn as nn
 from fastai.callback.core import Callback
 from fastai.torch_core import default_device
 from fastcore.basics import patch
@@ -315,10 +315,9 @@ def _files_line(trial):
     return 'can be converted to integers'
 
 def _free_bytes(device):
-    "Memory that is free, or None where nobody knows"
+    "Memory that a program can still have"
     if device.type=='cuda': return torch.cuda.mem_get_info(device)[0]
-    if 'SC_AVPHYS_PAGES' in getattr(os, 'sysconf_names', {}):
-        return os.sysconf('SC_AVPHYS_PAGES')*os.sysconf('SC_PAGE_SIZE')
+    return psutil.virtual_memory().available  # what caches of files hold can be had, too
 
 def _memory_line(trial, n, batch, bs, doubled):
     stages = (trial.teacher, batch),(trial.student, bs*(1+doubled))
@@ -326,7 +325,7 @@ def _memory_line(trial, n, batch, bs, doubled):
     weights = 6*4*sum(p.numel() for p in trial.teacher.parameters())
     need,free = stage+weights+n*2*math.prod(trial.shape)*1.25**2,_free_bytes(trial.device)
     line = f'about {need/2**30:.1f} GiB with {batch} images at once in synthesis, {bs} in fine-tuning'
-    return line+(f'; only {free/2**30:.1f} are free, so ask for fewer at once' if free and need>free else '')
+    return line+(f'; only {free/2**30:.1f} are free, so ask for fewer at once' if need>free else '')
 
 def _time(seconds): return f'{seconds:.0f} s' if seconds<100 else f'{seconds/60:.0f} min'
 

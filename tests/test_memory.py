@@ -1,13 +1,15 @@
 "What does not fit into memory goes on in smaller parts, with the same result, and lets go of what did not fit"
-import gc, weakref
+import gc, re, weakref
 from contextlib import nullcontext
 from copy import deepcopy
+from pathlib import Path
 import pytest, torch
 from synq_nb import learner
 from synq_nb.core import SynqError, hooked, in_batches, teacher_hash
 from synq_nb.distill import LossTerm
 from synq_nb.learner import choose_rounding, fit_learner, layer_io, rebase, synq_learner
 from synq_nb.recipes import find_doubts
+from synq_nb.runs import _free_bytes
 from synq_nb.synthesize import batchnorms, calibration_centres, synthesize
 from synq_nb.zoo import digits_teacher
 
@@ -140,3 +142,9 @@ def test_terms_without_a_label_are_told_apart(teacher):
     with learn.no_bar(), learn.no_logging(): learn.fit(1, 1e-4)
     parts = learn.stop_divergence.parts
     assert set(parts)=={'KL', 'Ones', 'Twos'} and parts['Twos']==2*parts['Ones']
+
+def test_memory_held_by_caches_of_files_is_free():
+    info = Path('/proc/meminfo')
+    if not info.exists(): pytest.skip('only Linux says it there')
+    available = 1024*int(re.search(r'MemAvailable:\s+(\d+)', info.read_text())[1])
+    assert abs(_free_bytes(torch.device('cpu'))-available) < .1*available

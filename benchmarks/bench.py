@@ -138,9 +138,10 @@ def make_row(spec, weights, cache):
     source = 'real' if spec.get('images') else 'synthetic'
     return {**spec, 'data': Path(spec['data']).name, 'unseen': unseen, 'images': source,
             'protocol': quant.protocol, 'ideas': [k for k,v in ideas.items() if v], 'n_synth': len(images),
-            'steps': len(learn.curve)*len(learn.dls.train), 'k': correct(ours[1], y), 'n': len(y),
-            'teacher_k': correct(theirs[1], y), 'kept': learn.kept, 'gap': (finite(gap[0]), gap[1]),
-            'real_kl': finite(real[0]), 'real_agree': real[1], 'cam_kl': finite(cam_kl(ours[0], theirs[0])),
+            'steps': len(learn.curve)*len(learn.dls.train)*learn.fits, 'rate': learn.rate,
+            'k': correct(ours[1], y), 'n': len(y), 'teacher_k': correct(theirs[1], y), 'kept': learn.kept,
+            'gap': (finite(gap[0]), gap[1]), 'real_kl': finite(real[0]), 'real_agree': real[1],
+            'cam_kl': finite(cam_kl(ours[0], theirs[0])),
             's_synth': round(s_synth, 1), 's_finetune': round(s_finetune, 1), 'cores': 1, 'versions': VERSIONS,
             'teacher': teacher_hash(teacher), 'images_hash': images_hash(images), **machine()}
 

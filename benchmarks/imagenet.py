@@ -7,8 +7,8 @@ can be made on one machine (without `--data`) and counted on another: rows come 
 `--epochs` make it shorter, for a CPU. `k` of `n` counts the photographs after the first `first` by name, or the first
 ones with `--development`; `same` and `kl` compare with the teacher on them. `--damp` draws weights to their grid, as in
 `trials.py`; `--follow` and `--rates` are the settings of the library. Each length and each such run needs a `folder` of
-its own. Writes benchmarks/results/imagenet.json; finished files and rows are kept, and a row that does not say how long the
-run was counts as finished for every length."""
+its own. Writes benchmarks/results/imagenet.json; finished files and rows are kept, and a row that does not say how long
+the run was counts as finished for every length."""
 import json, os, time
 from pathlib import Path
 import torch
@@ -58,7 +58,8 @@ def make(model, teacher, size, bits, seed, folder, recipe, damp=0.):
     pack(convert(learn.model, learn.seen(64)), packed_at(folder, model, bits, seed, 'student'), model)
     write_json(packed_at(folder, model, bits, seed, 'student').with_suffix('.json'),
                dict(s_finetune=time.perf_counter()-start, kept=learn.kept, gap=learn.gap(), made=machine(),
-                    restarts=learn.checkpoint.failed, images_hash=images_hash(images), **settings_of(recipe, damp)))
+                    restarts=learn.failures, rate=learn.rate, images_hash=images_hash(images),
+                    **settings_of(recipe, damp)))
 
 def count(file, card, teacher_logits, x, y):
     "What a packed file answers"

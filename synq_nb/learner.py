@@ -63,6 +63,7 @@ class SynqLearner(Learner):
     "A fastai `Learner` whose callbacks let go of what they hold, however a fit ends"
     curve = ()  # (training loss, held-out loss, agreement) of each finished epoch
     kept = None  # 'fine-tuned' or 'rounded', once `fit_learner` has ended
+    rate,failures,fits = None,0,1  # of the fit that stays, and how many failed before it; all finished fits
     rounded = None  # state before a fit that has not ended, and its `gap`
     def fit(self, *args, **kwargs):
         try: return super().fit(*args, **kwargs)
@@ -184,7 +185,7 @@ class Checkpoint(Callback):
     order = Interrupt.order
     trained = False
     lowered,failed = 0,0  # how often the learning rate was lowered, and how often because a fit had failed
-    nearest = None  # of several finished fits, the one nearest to the teacher: its KL, curve and state
+    nearest = None  # of the finished fits, the one nearest to the teacher
     smoothed = None  # the running mean of the training loss, where the fit was stopped
     def __init__(self,
                  path=None, # file, or None to keep nothing
@@ -215,6 +216,7 @@ class Checkpoint(Callback):
                      mean=(mean.count, float(mean.val)))
         torch.save(state, file := io.BytesIO())
         write_bytes(self.path, file.getvalue())
+    def __getstate__(self): return {**self.__dict__, 'nearest': None}
 
 # %% ../nbs/09_learner.ipynb #09a0f004
 @patch
@@ -223,7 +225,7 @@ def load(self:Checkpoint)->int: # finished epochs
     if not self.path or not self.path.exists(): return 0
     try:
         state = torch.load(self.path, map_location=self.dls.device, weights_only=True)
-        was,now = json.loads(state['key']),json.loads(json.dumps(self.key))
+        was,now = dict(rates=1) | json.loads(state['key']),json.loads(json.dumps(self.key))
     except Exception as e:
         raise InputError(f"{self.path} cannot be continued from ({str(e).splitlines()[0]}): "
                          "delete it to start over") from None
@@ -522,7 +524,7 @@ def check_fit(epochs:int, # passes over the synthetic images
     if schedule not in SCHEDULES: raise InputError(f"schedule {schedule!r}: expected one of {', '.join(SCHEDULES)}")
     if not (epochs>=1 and lr>0):
         raise InputError(f"epochs={epochs}, lr={lr}: expected at least one epoch and a positive rate")
-    if not 1<=rates<=4: raise InputError(f"rates={rates}: expected 1 to 4 learning rates, each a quarter of the last")
+    if rates not in range(1, 5): raise InputError(f"rates={rates}: expected 1 to 4, each a quarter of the last")
     if schedule=='adaptive' and spec is not None and isinstance(METHODS[spec.method], MinMax):
         raise InputError(f"the grids of method {spec.method!r} move with the weights: schedule 'adaptive' needs 'lsq' "
                          "or 'mse'")
@@ -549,34 +551,37 @@ def _guesses(same, n, n_out):
     return same+2*(same*(1-same)/n)**.5+4/n < max(.05, chance+min(chance, .1))
 
 @patch
-def keep_better(self:SynqLearner,
-                rounded:dict, # state dict before the fit
-                before:tuple # its `gap`
-               ):
-    "Go back to the state before unless the fit came clearly nearer to the teacher; raise if it did harm"
-    after = self.gap()
-    if after[1]<before[1]-.05 and self.checkpoint.failed<LOWER:
-        raise TrainingError(f"fine-tuning failed: the student agrees with the teacher on {after[1]:.0%} of the "
+def note_fit(self:SynqLearner,
+             before:tuple, # `gap` before the fit
+             lr:float # its learning rate
+            ):
+    "Remember a finished fit if it is the nearest to the teacher so far; raise if it did harm"
+    now,found,n = gather(self.gap())[0],self.checkpoint.nearest,len(self.dls.valid_ds)
+    failed = self.checkpoint.failed
+    if now[1]<before[1]-.05 and failed<LOWER:
+        raise TrainingError(f"fine-tuning failed: the student agrees with the teacher on {now[1]:.0%} of the "
                             f"held-out images, and on {before[1]:.0%} before.")
-    nearer = after[0]<NEARER*before[0]
-    self.kept = 'fine-tuned' if nearer else self.kept or 'rounded'
-    if not nearer: self.model.load_state_dict(rounded)
-    right,n = max(after[1], before[1]),len(self.dls.valid_ds)
-    if _guesses(right, n, self.dls.train_ds.meta['n_out']):
+    if _guesses(right := max(now[1], before[1]), n, self.dls.train_ds.meta['n_out']):
         raise TrainingError(f"the student only guesses: it agrees with the teacher on {right:.0%} of {n} held-out "
                             "images. More bits, more epochs or a higher `lr` may help")
+    if found and found['gap'][0]<=now[0]: return
+    self.checkpoint.nearest = dict(gap=now, rate=lr, failures=failed, curve=self.curve,
+                                   model=deepcopy(self.model.state_dict()))
+
+@patch
+def keep_better(self:SynqLearner,
+                rounded:dict, # state dict before the fits
+                before:tuple # its `gap`
+               ):
+    "Keep the nearest fit, or the state before all of them if none came clearly nearer to the teacher"
+    best,self.checkpoint.nearest = self.checkpoint.nearest,None
+    nearer = best['gap'][0]<NEARER*before[0]
+    self.model.load_state_dict(best['model'] if nearer else rounded)
+    self.kept = 'fine-tuned' if nearer else self.kept or 'rounded'
+    self.curve,self.rate,self.failures = best['curve'],best['rate'],best['failures']
+    self.fits = self.checkpoint.lowered+1-self.checkpoint.failed
 
 # %% ../nbs/09_learner.ipynb #5aa10a50
-@patch
-def note_nearest(self:SynqLearner):
-    "Of this fit and those before it, go to the one that is nearest to the teacher"
-    best,kl = self.checkpoint.nearest,self.gap()[0]
-    if best is None or kl<best['kl']:
-        self.checkpoint.nearest = dict(kl=kl, curve=self.curve, model=deepcopy(self.model.state_dict()))
-    else:
-        self.model.load_state_dict(best['model'])
-        self.curve = best['curve']
-
 @patch
 def start_over(self:SynqLearner,
                rounded:dict # state dict before the fit
@@ -613,39 +618,38 @@ def fit_learner(learn:SynqLearner, # from `synq_learner`
     check_fit(epochs, lr, schedule, rates, learn.model.quantization)
     learn.checkpoint.key |= dict(epochs=epochs, lr=lr, schedule=schedule, rates=rates)
     if learn.rounded: learn.start_over(learn.rounded[0])  # this learner was interrupted
-    else: learn.rounded = deepcopy(learn.model.state_dict()),learn.gap()
-    (rounded,before),learn.interrupt.interrupted = learn.rounded,False
-    learn.checkpoint.lowered,learn.checkpoint.failed,learn.checkpoint.nearest = 0,0,None
-    done = learn.checkpoint.load()
+    else: learn.rounded = deepcopy(learn.model.state_dict()),gather(learn.gap())[0]
+    (rounded,before),state,stop = learn.rounded,learn.checkpoint,learn.interrupt
+    state.lowered,state.failed,state.nearest,stop.asked,stop.interrupted = 0,0,None,False,False
+    done = state.load()
     if len(set(gather(done)))>1:
         raise StateError("the processes do not find the same finished epochs: put `path` on a disk that all share")
     if progress=='log': learn.logger = log_line
     while True:
         quiet,short = learn.no_bar() if progress is not True else nullcontext(),False
-        slower = lr/4**learn.checkpoint.lowered
+        slower = lr/4**state.lowered
         if progress and rates>1 and done<epochs: print(f'learning rate {slower:g}', flush=True)
         try:
             with quiet, nullcontext() if progress else learn.no_logging():
                 if done<epochs: SCHEDULES[schedule](learn, epochs, slower, done)
-            if learn.interrupt.interrupted: raise KeyboardInterrupt
-            if rates>1: learn.note_nearest()
-            if learn.checkpoint.lowered+1>=rates:
-                learn.keep_better(rounded, before)
-                learn.rounded = None
-                return
+            if any(gather(stop.asked)): raise KeyboardInterrupt
+            learn.note_fit(before, slower)
         except FloatingPointError as e:
-            if learn.checkpoint.failed==LOWER: raise
+            if state.failed==LOWER and not state.nearest: raise
+            state.failed += 1
             failed = str(e).splitlines()[-1].strip().split(' Start again')[0]
-            warnings.warn(f"{failed} The fit starts again with lr={slower/4:g}")
-            learn.checkpoint.failed += 1
+            warnings.warn(failed+(' A fit before it stays' if state.nearest else
+                                  f' The fit starts again with lr={slower/4:g}'))
         except RuntimeError as e:
             if not out_of_memory(e): raise
             short = True  # as long as this block runs, the error holds on to the memory
+        if state.nearest and state.lowered+1>=rates and not short: break
         if short: learn.halve()
-        else: learn.checkpoint.lowered += 1
+        else: state.lowered += 1
         learn.start_over(rounded)
-        done = learn.checkpoint.load() if short else 0
-
+        done = state.load() if short else 0
+    learn.keep_better(rounded, before)
+    learn.rounded = None
 
 # %% ../nbs/09_learner.ipynb #09b00002
 def gate(v:torch.Tensor # any shape

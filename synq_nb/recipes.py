@@ -152,8 +152,7 @@ def _beyond(learn, x, logits):
     if lost: return f"half of the activations or more are beyond the grid in {', '.join(lost)}"
 
 def _restarted(learn, x, logits):
-    times = learn.checkpoint.failed
-    if times: return f"fine-tuning failed {times} times and was started again more slowly"
+    if times := learn.failures: return f"fine-tuning failed {times} times and was started again more slowly"
 
 DOUBTS = dict(untrained=_untrained, unmatched=_unmatched, contradicted=_contradicted, one_sided=_one_sided,
               alike=_alike, beyond=_beyond, restarted=_restarted)
@@ -173,7 +172,7 @@ _RANGES = {'n': (lambda v: v and v>=8, 'at least 8 images'),
            'promote': (lambda v: not v or v>0, '0 or more'),
            'T': (lambda v: v and v>0, 'a positive temperature'), 'lr': (lambda v: v and v>0, 'a positive rate'),
            **dict.fromkeys(('observe', 'kl'), (lambda v: v is not None and v>=0, '0 or more')),
-           **dict.fromkeys(('iters', 'batch_size', 'bs'), (lambda v: v and v>=1, 'at least 1'))}
+           **dict.fromkeys(('iters', 'batch_size', 'bs', 'rates'), (lambda v: v and v>=1, 'at least 1'))}
 
 def check_recipe(recipe:Recipe, # to be checked
                  spec:QuantSpec, # what is asked for

@@ -319,10 +319,10 @@ def _free_bytes(device):
     if device.type=='cuda': return torch.cuda.mem_get_info(device)[0]
     return psutil.virtual_memory().available  # what caches of files hold can be had, too
 
-def _memory_line(trial, n, batch, bs, doubled):
+def _memory_line(trial, n, batch, bs, doubled, rates):
     stages = (trial.teacher, batch),(trial.student, bs*(1+doubled))
     stage = max(kept_bytes(model, trial.x)/2*size for model,size in stages)
-    weights = 6*4*sum(p.numel() for p in trial.teacher.parameters())
+    weights = (6+(rates>1))*4*sum(p.numel() for p in trial.teacher.parameters())
     need,free = stage+weights+n*2*math.prod(trial.shape)*1.25**2,_free_bytes(trial.device)
     line = f'about {need/2**30:.1f} GiB with {batch} images at once in synthesis, {bs} in fine-tuning'
     return line+(f'; only {free/2**30:.1f} are free, so ask for fewer at once' if need>free else '')
@@ -365,7 +365,7 @@ def preflight(model:nn.Module, # trained classifier; left untouched
             'work': f'{n} images, {iters} steps for each batch; {epochs} passes over them'
                     +(f' with each of {rates} learning rates' if rates>1 else ''),
             'time': f'about {_time(times[0])} + {_time(times[1])} on {trial.device.type}',
-            'memory': _memory_line(trial, n, min(batch, part or batch), bs, bool(learner.get('promote')))}
+            'memory': _memory_line(trial, n, min(batch, part or batch), bs, bool(learner.get('promote')), rates)}
 
 # %% ../nbs/14_runs.ipynb #fc61dca9
 _SETTINGS = tuple(ModelCard('', None).settings())
@@ -492,9 +492,11 @@ def _facts(learn):
     key,ds = learn.checkpoint.key,learn.dls.train_ds
     weights = {term.label or type(term).__name__: term.weight for term in learn.loss_terms}
     trained = _trained(learn)
+    steps = len(learn.curve)*len(learn.dls.train)*learn.fits*trained
     ideas = {k:v for k,v in ({'low-pass filter': key['cutoff']} | (weights if trained else {})).items() if v}
     settings = {'protocol': key['quantization']['protocol'], 'synthetic images': len(ds)+len(learn.dls.valid_ds),
-                'fine-tuning steps': len(learn.curve)*len(learn.dls.train)*trained, 'ideas': ideas,
+                'fine-tuning steps': steps, 'learning rate': learn.rate if trained else None,
+                'ideas': ideas,
                 'synthesis': {k:v for k,v in ds.meta.items() if k not in ('log', 'shape')}, 'fine-tuning': key}
     modules = [sys.modules[name] for name in ('torch', 'torchvision', 'fastai') if name in sys.modules]
     versions = {m.__name__: m.__version__ for m in modules} | {'synq_nb': __version__, 'python': sys.version.split()[0]}
@@ -595,6 +597,9 @@ def _inputs(record):
             'synthetic images': settings['synthetic images'], 'fine-tuning steps': settings['fine-tuning steps'],
             'input': f"{'×'.join(map(str, o['size']))} pixels, {'also' if o['flip'] else 'never'} mirrored",
             'seed': o['seed']}
+    if rate := settings.get('learning rate'):
+        tried = settings['fine-tuning'].get('rates', 1)
+        rows['learning rate'] = f'{rate:g}'+(f', of {tried} that were tried' if tried>1 else '')
     return [H2('What went in'), _table(('', ''), [(name, str(value)) for name,value in rows.items()])]
 
 # %% ../nbs/14_runs.ipynb #45a7e7d4

@@ -80,7 +80,7 @@ def test_a_batch_smaller_than_the_processes(learn, monkeypatch):
 
 def test_a_student_that_only_guesses(learn, monkeypatch):
     monkeypatch.setattr(learn, 'gap', lambda: (3., 0.))
-    with pytest.raises(SynqError, match='only guesses'): learn.keep_better(learn.model.state_dict(), (3., 0.))
+    with pytest.raises(SynqError, match='only guesses'): learn.note_fit((3., 0.), 1e-3)
 
 def test_onnx_runtime_that_disagrees(learn, here, monkeypatch):
     monkeypatch.setattr('synq_nb.runtime._disagree', lambda *args: 1.)

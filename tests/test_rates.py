@@ -1,5 +1,5 @@
 "Fits at several learning rates: the nearest one stays, whatever comes between"
-import pytest, torch
+import json, pytest, torch
 from fastai.callback.core import Callback
 from synq_nb.all import *
 
@@ -22,7 +22,7 @@ class PressCtrlC(Callback):
 class FailLater(Callback):
     "No rate but the first is any good"
     def after_loss(self):
-        if self.training and self.learn.checkpoint.lowered in (1, 2): self.learn.loss_grad = self.learn.loss*float('nan')
+        if self.training and self.learn.checkpoint.lowered: self.learn.loss_grad = self.learn.loss*float('nan')
 
 def test_the_nearest_stays(teacher, images):
     alone = [fitted(teacher, images, lr, 1) for lr in (.004, .001)]
@@ -45,9 +45,32 @@ def test_a_failed_second_fit_costs_nothing(teacher, images):
     first = fitted(teacher, images, .004, 1)
     learn = synq_learner(teacher, images, 2, 2)
     learn.add_cb(FailLater())
-    with pytest.warns(UserWarning, match='starts again'): fit_learner(learn, 3, .004, rates=2, progress=False)
-    assert learn.checkpoint.failed==2 and learn.gap()[0]<=first.gap()[0]
+    with pytest.warns(UserWarning, match='A fit before it stays'): fit_learner(learn, 3, .004, rates=2, progress=False)
+    assert learn.gap()==first.gap() and learn.rate==.004 and not learn.failures and learn.fits==1
+
+def test_a_fit_that_does_harm_hides_no_other(teacher, images, monkeypatch):
+    learn = synq_learner(teacher, images, 2, 2)
+    gaps = iter([(1., .9), (.5, .8), (.6, .95)])  # rounded, then each fit
+    monkeypatch.setattr(learn, 'gap', lambda: next(gaps))
+    with pytest.warns(UserWarning, match='starts again'): fit_learner(learn, 1, .004, rates=2, progress=False)
+    assert learn.kept=='fine-tuned' and learn.rate==.001 and learn.failures==1
+
+def test_nothing_of_the_other_fits_stays(teacher, images):
+    assert fitted(teacher, images).checkpoint.nearest is None
+
+def test_a_file_of_the_version_before(teacher, images, tmp_path):
+    path = tmp_path/'finetune.pt'
+    fitted(teacher, images, rates=1, path=path)
+    state = torch.load(path, weights_only=True)
+    key = json.loads(state['key'])
+    del key['rates'], state['failed'], state['nearest']
+    torch.save(state | dict(key=json.dumps(key)), path)
+    assert fitted(teacher, images, rates=1, path=path).curve==state['curve']
+    with pytest.raises(SynqError, match='other settings .rates'): fitted(teacher, images, path=path)
 
 def test_a_wrong_number_of_rates(teacher, images):
     with pytest.raises(SynqError, match='rates=0'): fitted(teacher, images, rates=0)
-    with pytest.raises(SynqError, match='rates=1.5'): check_recipe(RECIPES['fast'].changed(rates=1.5), QuantSpec(4, 4))
+    with pytest.raises(SynqError, match='rates=1.5'): fitted(teacher, images, rates=1.5)
+    for wrong in (None, 1.5):
+        with pytest.raises(SynqError, match=f'rates={wrong}'):
+            check_recipe(RECIPES['fast'].changed(rates=wrong), QuantSpec(4, 4))

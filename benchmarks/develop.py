@@ -50,7 +50,8 @@ PAPER = [dict(n=2304), dict(n=2304, sgd=True), dict(n=2304, cutoff=.25), dict(n=
 PAPER += [dict(n=2304)|dict(cutoff=.25)|c for c in (
     dict(follow=1.), dict(follow=.5), dict(observe=8), dict(observe=4), dict(mix=.5), dict(epochs=16),
     dict(bs=32, lr=6e-4), dict(features=200.), dict(cam=0., features=0., ce=0.), dict(lr=1.5e-4), dict(T=4.),
-    dict(wd=0.), dict(observe=0), dict(bs=8, lr=2e-4), dict(mix=.5, epochs=16), dict(bs=4, lr=1.4e-4))]
+    dict(wd=0.), dict(observe=0), dict(bs=8, lr=2e-4), dict(mix=.5, epochs=16), dict(bs=4, lr=1.4e-4),
+    dict(group=4), dict(group=2), dict(group=1), dict(narrow=.02), dict(narrow=.1))]
 
 @call_parse
 def main(weights:str=None, # checkpoint of the teacher

@@ -19,8 +19,13 @@ A specification names them in its `changes`:
   which `thaw` goes on; both together are the setting `follow` of the library, but for the number of images;
 - `between`: share of the images that are made to lie between two classes (in the spirit of Qimera, NeurIPS 2021);
 - `damp`: final weight of the squared distance of all weights from the grid, which keeps them from swinging between two
-  of its values; it grows from 0 by a cosine (Nagel et al., ICML 2022)."""
+  of its values; it grows from 0 by a cosine (Nagel et al., ICML 2022);
+- `group`: number of images of which the smallest and the largest value are taken, whose means over the batch enter the
+  moving average of a range; without it, those of the whole batch do;
+- `narrow`: weight of the ranges of all weights, in standard deviations of their channel (in the spirit of range
+  regularisation, Kundu et al., 2023)."""
 import math, random
+from functools import partial
 from contextlib import contextmanager
 from copy import deepcopy
 import torch
@@ -33,7 +38,7 @@ from synq_nb.learner import Refresh
 from synq_nb.quantize import ActQuantizer
 
 TRIALS = ('drop', 'stages', 'leaves', 'renorm', 'average', 'equalise', 'jitter', 'cutmix', 'blocks', 'light', 'against',
-          'thaw', 'rebase', 'between', 'damp')
+          'thaw', 'rebase', 'between', 'damp', 'group', 'narrow')
 
 class DropRounding(Callback):
     "Let each value of each activation pass unrounded with probability `p` in training"
@@ -79,6 +84,29 @@ class Damp(LossTerm):
         scale,zero = (t.detach() for t in q.qparams(w))
         low,high = ((end+q.offset-zero)*scale for end in (q.qmin, q.qmax))
         return (torch.minimum(torch.maximum(w, low), high)-layer.qweight.detach()).square().sum()
+
+class Narrow(LossTerm):
+    "Draw the smallest and the largest weight of each output channel towards the others"
+    label = 'narrow'
+    def measure(self):
+        layers = [m for m in self.model.modules() if hasattr(getattr(m, 'weight_quantizer', None), 'bits')]
+        return sum(self.spread(m.weight.flatten(1)) for m in layers)/len(layers)
+    @staticmethod
+    def spread(w): return ((w.amax(1)-w.amin(1))/w.std(1)).mean()
+
+class Group(Callback):
+    "Let the ranges of activations follow those of `n` images at a time, instead of a whole batch"
+    def __init__(self, n): self.n = n
+    def before_fit(self):
+        for q in act_quantizers(self.model): q.observe = partial(self.observe, q)
+    @torch.no_grad()
+    def observe(self, q, x):
+        groups = x.detach().split(self.n)
+        ends = torch.stack([torch.stack((g.amin(), g.amax())) for g in groups]).mean(0)
+        q.place(*METHODS[q.method].observe(q, ends))
+    def after_fit(self):
+        for q in act_quantizers(self.model): vars(q).pop('observe', None)
+    release = after_fit
 
 def dead_leaves(n, size, seed, leaves=120):
     "Shaded discs and boxes that hide one another, radii with density r^-3: edges and flat areas like photographs"
@@ -199,7 +227,8 @@ def add_trials(learn, on):
     for name,tfm in dict(jitter=Jitter, cutmix=CutMix).items():
         if name in on: learn.dls.train.after_batch.add(tfm(on[name]))
     if 'rebase' in on: rebase(learn.model, learn.teacher.teacher, learn.seen(384).to(learn.dls.device))
-    for name,cb in dict(drop=DropRounding, blocks=FloatBlocks, average=Average, thaw=Thaw, damp=Damp).items():
+    for name,cb in dict(drop=DropRounding, blocks=FloatBlocks, average=Average, thaw=Thaw, damp=Damp,
+                         group=Group, narrow=Narrow).items():
         if name in on: learn.add_cb(cb(on[name]))
 
 class Against(Term):

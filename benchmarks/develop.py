@@ -52,6 +52,10 @@ PAPER += [dict(n=2304)|dict(cutoff=.25)|c for c in (
     dict(bs=32, lr=6e-4), dict(features=200.), dict(cam=0., features=0., ce=0.), dict(lr=1.5e-4), dict(T=4.),
     dict(wd=0.), dict(observe=0), dict(bs=8, lr=2e-4), dict(mix=.5, epochs=16), dict(bs=4, lr=1.4e-4),
     dict(group=4), dict(group=2), dict(group=1), dict(narrow=.02), dict(narrow=.1))]
+# around ranges of single images
+PAPER += [dict(n=2304)|dict(cutoff=.25, group=1)|c for c in (
+    dict(bs=8, lr=2e-4), dict(bs=32, lr=6e-4), dict(lr=6e-4), dict(mix=.5), dict(epochs=16), dict(follow=1.),
+    dict(observe=4), dict(features=0.), dict(cam=0., features=0., ce=0.), dict(narrow=.02), dict(bs=32, lr=1e-3))]
 
 @call_parse
 def main(weights:str=None, # checkpoint of the teacher

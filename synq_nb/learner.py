@@ -243,18 +243,17 @@ def load(self:Checkpoint)->int: # finished epochs
 
 # %% ../nbs/09_learner.ipynb #bd7b554f
 class ObserveRanges(Callback):
-    "Let `'minmax'` activation quantisers follow the data in the first `epochs` epochs"
+    "Let `MinMax` activation quantisers follow the data in the first `epochs` epochs"
     def __init__(self, epochs:int=4): self.epochs = epochs # in which ranges follow
     def _set(self, on):
-        for q in act_quantizers(self.model): q.observing = on
+        for q in act_quantizers(self.model): q.observing = on and isinstance(METHODS[q.method], MinMax)
     def before_train(self): self._set(self.epoch<self.epochs)
     def after_batch(self):
         following = [q for q in act_quantizers(self.model) if q.observing]
         if not following or processes()[1]==1: return
-        mine = torch.stack([torch.stack((q.lo, -q.hi)) for q in following]).cpu()
-        for q,(lo,hi) in zip(following, torch.stack(gather(mine)).amin(0)):
-            q.lo.copy_(lo)
-            q.hi.copy_(-hi)
+        mine = torch.stack([torch.stack((q.lo, q.hi)) for q in following], 1).cpu()
+        for q,ends in zip(following, torch.stack(gather(mine)).permute(2, 1, 0)):
+            for end,seen in zip((q.lo, q.hi), METHODS[q.method].pool(*ends)): end.copy_(seen)
             q.place(*METHODS[q.method].range(q))
     def after_train(self): self.release()
     def release(self): self._set(False)

@@ -6,10 +6,10 @@ Docs: https://synq-nb.github.io/synq_nb/quantize.html.md"""
 
 # %% auto #0
 __all__ = ['METHODS', 'PACE', 'NARROWEST', 'QLAYERS', 'QRELUS', 'PROTOCOLS', 'int_range', 'fake_quantize', 'range_qparams',
-           'flat_range', 'mse_qparams', 'sqnr', 'MinMax', 'some_of', 'MSE', 'LSQ', 'WeightQuantizer', 'ActQuantizer',
-           'QConv1d', 'QConv2d', 'QLinear', 'QReLU', 'QReLU6', 'is_quantized', 'to_quant', 'to_float', 'Protocol',
-           'QuantSpec', 'quantizable', 'quantize', 'used_layers', 'act_quantizers', 'calibrate', 'dequantize',
-           'quant_summary', 'save_student', 'load_student', 'is_depthwise', 'depthwise_pairs', 'equalize']
+           'flat_range', 'mse_qparams', 'sqnr', 'MinMax', 'MeanMinMax', 'some_of', 'MSE', 'LSQ', 'WeightQuantizer',
+           'ActQuantizer', 'QConv1d', 'QConv2d', 'QLinear', 'QReLU', 'QReLU6', 'is_quantized', 'to_quant', 'to_float',
+           'Protocol', 'QuantSpec', 'quantizable', 'quantize', 'used_layers', 'act_quantizers', 'calibrate',
+           'dequantize', 'quant_summary', 'save_student', 'load_student', 'is_depthwise', 'depthwise_pairs', 'equalize']
 
 # %% ../nbs/03_quantize.ipynb #3e1766b5
 import copy, fnmatch, math
@@ -138,15 +138,20 @@ class MinMax:
         "The grid of a weight, in every forward"
         scale,zero = range_qparams(*flat_range(weight, True)[1:], q.bits)
         return _per_channel(scale, weight),_per_channel(zero, weight)
+    def pool(self,
+             lo:torch.Tensor, # (N,) smallest values, of images or of processes
+             hi:torch.Tensor # (N,) largest values
+            )->tuple: # both ends of one range, scalars
+        "What several ranges have in common"
+        return lo.amin(),hi.amax()
     def observe(self,
                 q:nn.Module, # the `ActQuantizer`
-                x:torch.Tensor # (N,) values, as they come by
+                x:torch.Tensor # (N, …) values, as they come by
                )->tuple: # scale and zero_point, scalars
         "The grid of an activation, while its range is observed"
-        β = q.momentum
+        β,each = q.momentum,x.reshape(len(x), -1)
         q.seen += 1
-        q.lo.mul_(β).add_((1-β)*x.amin().float())
-        q.hi.mul_(β).add_((1-β)*x.amax().float())
+        for end,seen in zip((q.lo, q.hi), self.pool(each.amin(1), each.amax(1))): end.mul_(β).add_((1-β)*seen.float())
         return self.range(q)
     def range(self,
               q:nn.Module # the `ActQuantizer`, with what it has seen
@@ -154,6 +159,11 @@ class MinMax:
         "The grid of the moving average so far"
         correction = 1-q.momentum**q.seen
         return range_qparams(q.lo/correction, q.hi/correction, q.bits)
+
+# %% ../nbs/03_quantize.ipynb #14a00004
+class MeanMinMax(MinMax):
+    "Like `MinMax`, with the mean of the images' smallest and largest values for activations, whatever the batch"
+    def pool(self, lo, hi): return lo.mean(),hi.mean()
 
 # %% ../nbs/03_quantize.ipynb #03j00003
 def some_of(x:torch.Tensor, # (N,) values
@@ -172,13 +182,13 @@ class MSE:
         scale,_ = mse_qparams(weight, q.bits, True, True, q.offset)
         q.start_at(_per_channel(scale, weight), self.learned)
     def qparams(self, q, weight): return q.scale,torch.zeros_like(q.start)
-    def observe(self, q, x): return mse_qparams(some_of(x), q.bits)
+    def observe(self, q, x): return mse_qparams(some_of(x.flatten()), q.bits)
 
 class LSQ(MSE):
     "Least squared error as a start, then learned with the weights (Esser et al., ICLR 2020)"
     learned = True
 
-METHODS = {'minmax': MinMax(), 'mse': MSE(), 'lsq': LSQ()}
+METHODS = {'minmax': MinMax(), 'mean_minmax': MeanMinMax(), 'mse': MSE(), 'lsq': LSQ()}
 
 def _method(name):
     if name not in METHODS: raise InputError(f"method {name!r}: expected one of {', '.join(METHODS)}")
@@ -259,7 +269,7 @@ def observe(self:ActQuantizer,
             x:torch.Tensor # values that the grid is to represent, (N, …)
            ):
     "Find the grid for `x`, as the method says"
-    self.place(*METHODS[self.method].observe(self, x.detach().flatten()))
+    self.place(*METHODS[self.method].observe(self, x.detach()))
     self.grad_scale.fill_(1/math.sqrt(x[0].numel()*self.qmax))
     self.ready = True
 

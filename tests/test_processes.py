@@ -40,16 +40,17 @@ def test_two_processes_make_what_one_makes(command, tmp_path):
     again = launch(*TWO, *command, 'two', *exact, cwd=tmp_path)
     assert again[0]==0 and 'finished already' in again[1]
 
-@pytest.mark.parametrize('how', ["protocol='paper'", 'follow=1.'])
-def test_what_follows_the_data_is_equal_in_all(tmp_path, how):
+def test_what_follows_the_data_is_equal_in_all(tmp_path):
     script = tmp_path/'fit.py'
-    script.write_text(f"""from synq_nb.all import *
+    script.write_text("""from synq_nb.all import *
 join()
 teacher = digits_teacher(0, 1)
-learn = synq_learner(teacher, synthesize(teacher, 256, iters=2, progress=False), 3, 3, {how})
-fit_learner(learn, 2, 1e-3, progress=False)
-assert len(set(gather(teacher_hash(learn.model))))==1
-assert len(set(gather(str(learn.curve))))==1""")
+images = synthesize(teacher, 256, iters=2, progress=False)
+for how in *(dict(protocol='paper', method=m) for m in METHODS), dict(follow=1.):
+    learn = synq_learner(teacher, images, 3, 3, **how)
+    fit_learner(learn, 2, 1e-3, progress=False)
+    assert len(set(gather(teacher_hash(learn.model))))==1, how
+    assert len(set(gather(str(learn.curve))))==1, how""")
     code,said = launch(*TWO, str(script), cwd=tmp_path)
     assert code==0, said
 

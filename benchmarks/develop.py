@@ -55,7 +55,8 @@ PAPER += [dict(n=2304)|dict(cutoff=.25)|c for c in (
 # around ranges of single images
 PAPER += [dict(n=2304)|dict(cutoff=.25, group=1)|c for c in (
     dict(bs=8, lr=2e-4), dict(bs=32, lr=6e-4), dict(lr=6e-4), dict(mix=.5), dict(epochs=16), dict(follow=1.),
-    dict(observe=4), dict(features=0.), dict(cam=0., features=0., ce=0.), dict(narrow=.02), dict(bs=32, lr=1e-3))]
+    dict(observe=4), dict(features=0.), dict(cam=0., features=0., ce=0.), dict(narrow=.02), dict(bs=32, lr=1e-3),
+    dict(features=0., epochs=16), dict(mix=.5, epochs=16))]
 
 @call_parse
 def main(weights:str=None, # checkpoint of the teacher

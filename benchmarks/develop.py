@@ -7,6 +7,7 @@ student and teacher on the same images, `unseen` on more photographs that no stu
 settings whose counts do not differ. No student is fitted on a photograph but with `--real`, an upper bound."""
 from fastcore.script import call_parse
 from bench import run_all
+from synq_nb.lowpass import PAPER_CUTOFF
 
 # around the recipe `fast` as it was, with batches of 64 and two-bit weights whose steps moved three times as fast
 BASE = dict(bs=64, narrowest=1)
@@ -44,19 +45,20 @@ DEPTHWISE = [SHORT|c for c in (
     dict(equalized=True, thaw=1., rebase=True, lr=2.5e-4),
     # the same as settings of the library, and the nearer of both rates
     dict(equalized=True, follow=1., rates=2))]
-PAPER = [dict(n=2304), dict(n=2304, sgd=True), dict(n=2304, cutoff=.25), dict(n=2304, sgd=True, cutoff=.25),
-         dict(n=2304, lr=1e-3)]
+# around `paper_fast` as it was, with ranges of batches
+OLD = dict(n=2304, method='minmax', cutoff=PAPER_CUTOFF)
+PAPER = [OLD|c for c in ({}, dict(sgd=True), dict(cutoff=.25), dict(sgd=True, cutoff=.25), dict(lr=1e-3))]
 # the same with the filter that came of it
-PAPER += [dict(n=2304)|dict(cutoff=.25)|c for c in (
+OLD = OLD | dict(cutoff=.25)
+PAPER += [OLD|c for c in (
     dict(follow=1.), dict(follow=.5), dict(observe=8), dict(observe=4), dict(mix=.5), dict(epochs=16),
     dict(bs=32, lr=6e-4), dict(features=200.), dict(cam=0., features=0., ce=0.), dict(lr=1.5e-4), dict(T=4.),
     dict(wd=0.), dict(observe=0), dict(bs=8, lr=2e-4), dict(mix=.5, epochs=16), dict(bs=4, lr=1.4e-4),
     dict(group=4), dict(group=2), dict(group=1), dict(narrow=.02), dict(narrow=.1))]
-# around ranges of single images
-PAPER += [dict(n=2304)|dict(cutoff=.25, group=1)|c for c in (
+# ranges of single images, and more changes beside them
+PAPER += [OLD|dict(group=1)|c for c in (
     dict(bs=8, lr=2e-4), dict(bs=32, lr=6e-4), dict(lr=6e-4), dict(mix=.5), dict(epochs=16), dict(follow=1.),
-    dict(observe=4), dict(features=0.), dict(cam=0., features=0., ce=0.), dict(narrow=.02), dict(bs=32, lr=1e-3),
-    dict(features=0., epochs=16), dict(mix=.5, epochs=16))]
+    dict(observe=4), dict(features=0.), dict(cam=0., features=0., ce=0.), dict(bs=32, lr=1e-3))]
 
 @call_parse
 def main(weights:str=None, # checkpoint of the teacher

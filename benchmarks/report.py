@@ -2,9 +2,10 @@
 
     python benchmarks/report.py --weights resnet20.safetensors --data test_8983.npz --real train_5085.npz
 
-Writes benchmarks/results/report.json. Boards: `auto` (what a user gets), `paper_fast` (the paper's quantiser), and
-`auto` on real photographs, the upper bound. `s_synth` and `s_finetune` are seconds of one process with one thread, one
-process per core. Image sets and finished rows are kept, so a stopped run continues."""
+Writes benchmarks/results/report.json. Boards: `auto` (what a user gets), `paper_fast` (the paper's places and widths),
+the same with ranges of batches as in the paper (`minmax`), and `auto` on real photographs, the upper bound. `s_synth`
+and `s_finetune` are seconds of one process with one thread, one process per core. Image sets and finished rows are
+kept, so a stopped run continues."""
 from fastcore.script import call_parse
 from bench import run_all
 from synq_nb.all import QuantSpec, choose_recipe, RECIPES
@@ -32,6 +33,7 @@ def main(weights:str=None, # checkpoint of the teacher
     chosen = [b|dict(recipe=of_auto(**b)) for b in bits(auto)]
     upper = [b|dict(recipe=of_auto(**b)) for b in bits(real_bits)] if real else []
     upper = [b|dict(images=real, changes=dict(subset=RECIPES[b['recipe']].images['n'])) for b in upper]
-    specs = [*chosen, *[b|dict(recipe='paper_fast') for b in bits(paper)], *upper]
+    ranges = {},dict(method='minmax')
+    specs = [*chosen, *[b|dict(recipe='paper_fast', changes=c) for c in ranges for b in bits(paper)], *upper]
     specs = [dict(s, seed=int(k)) for s in specs for k in seeds.split()]
     run_all(specs, 'report', weights, cache, out, workers, model=model, data=data)

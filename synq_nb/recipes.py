@@ -80,8 +80,8 @@ _PAPER_IMAGES = dict(n=5120, iters=1000, lr=.5, descent='plateau', canvas='pixel
                      terms=dict(bn=.4, hard=.1, centres=.02))
 _PAPER_LEARNER = dict(protocol='paper', cutoff=PAPER_CUTOFF, terms=dict(cam=200., ce=5., attention=4000.), promote=.01,
                       mix=0., T=20., kl=20., bs=256, observe=42, equalized=False, wd=1e-4, opt_func=_SGD)
-_PAPER_FAST = dict(protocol='paper', cutoff=.25, terms=dict(cam=50., features=50., ce=.5), mix=0., bs=16, observe=1,
-                   equalized=False)
+_PAPER_FAST = dict(protocol='paper', method='mean_minmax', cutoff=.25, terms=dict(cam=50., features=50., ce=.5),
+                   mix=0., bs=16, observe=1, equalized=False)
 
 RECIPES = {'fast':  Recipe(dict(n=2304, iters=40), dict(bs=32), dict(epochs=8, lr=1e-3)),
            'best':  Recipe(dict(n=4608, iters=40), dict(bs=32), dict(epochs=12, lr=1e-3)),

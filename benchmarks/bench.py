@@ -18,7 +18,7 @@ from synq_nb.all import *
 from synq_nb.core import machine as here
 from synq_nb.quantize import NARROWEST, PACE
 from synq_nb.recipes import _SGD
-from trials import TRIALS, HalfAgainst, add_trials, equalise, lit, renormalise, staged, with_leaves
+from trials import TRIALS, HalfAgainst, add_trials, clip, equalise, lit, renormalise, staged, with_leaves
 
 RESULTS = Path(__file__).parent/'results'
 VERSIONS = {m.__name__: m.__version__ for m in (torch, torchvision, fastai)} | {'python': sys.version.split()[0]}
@@ -123,6 +123,7 @@ def make_row(spec, weights, cache):
     if 'stages' in on: fit = staged(learn, teacher, images, on['stages'], seed, learner, fit)
     if 'renorm' in on: renormalise(learn)
     if 'equalise' in on: equalise(learn)
+    if 'clip' in on: clip(learn)
     add_trials(learn, on)
     if 'against' in on: learn.add_cb(HalfAgainst(teacher, images, recipe.images, on['against'], seed))
     try: fit_learner(learn, progress=False, **fit)

@@ -22,6 +22,8 @@ A specification names them in its `changes`:
   of its values; it grows from 0 by a cosine (Nagel et al., ICML 2022);
 - `group`: number of images of which the smallest and the largest value are taken, whose means over the batch enter the
   moving average of a range; without it, those of the whole batch do;
+- `clip`: True: the weights of each channel are first cut off at the range of the least squared error, so that the
+  range from the smallest to the largest is that one; training may widen it;
 - `narrow`: weight of the ranges of all weights, in standard deviations of their channel (in the spirit of range
   regularisation, Kundu et al., 2023)."""
 import math, random
@@ -38,7 +40,7 @@ from synq_nb.learner import Refresh
 from synq_nb.quantize import ActQuantizer
 
 TRIALS = ('drop', 'stages', 'leaves', 'renorm', 'average', 'equalise', 'jitter', 'cutmix', 'blocks', 'light', 'against',
-          'thaw', 'rebase', 'between', 'damp', 'group', 'narrow')
+          'thaw', 'rebase', 'between', 'damp', 'group', 'narrow', 'clip')
 
 class DropRounding(Callback):
     "Let each value of each activation pass unrounded with probability `p` in training"
@@ -156,6 +158,18 @@ def equalise(learn):
             for p in (bn.weight, bn.bias): p /= top
             block.conv2.weight *= top[:,None,None]
     learn.model = quantize(net, learn.model.quantization)
+    calibrate(learn.model, learn.seen(256))
+
+def clip(learn):
+    "Cut the weights off at the ends of the grid with the least squared error"
+    with torch.no_grad():
+        for m in learn.model.modules():
+            q = getattr(m, 'weight_quantizer', None)
+            if not hasattr(q, 'bits'): continue
+            w = m.weight.flatten(1)
+            scale,zero = mse_qparams(w, q.bits, per_channel=True)
+            low,high = ((end-zero)*scale for end in (q.qmin, q.qmax))
+            m.weight.copy_(w.clamp(low, high).view_as(m.weight))
     calibrate(learn.model, learn.seen(256))
 
 def staged(learn, teacher, images, stage, seed, learner, fit):

@@ -162,7 +162,7 @@ class MinMax:
 
 # %% ../nbs/03_quantize.ipynb #14a00004
 class MeanMinMax(MinMax):
-    "Like `MinMax`, with the mean of the images' smallest and largest values for activations, whatever the batch"
+    "Like `MinMax`; activations from the mean of the images' smallest values to that of their largest"
     def pool(self, lo, hi): return lo.mean(),hi.mean()
 
 # %% ../nbs/03_quantize.ipynb #03j00003

@@ -255,16 +255,18 @@ def heldout_score(student:nn.Module, # quantised model
 def select_recipe(teacher:nn.Module, # float classifier
                   synth:SyntheticDataset, # images to fine-tune on
                   sets:dict, # from `heldout_sets`
-                  candidates:dict, # name → changes to the recipe 'fast', as in `Recipe.changed`
+                  candidates:dict, # name → changes to `recipe`, as in `Recipe.changed`
                   wbits:int=4, # weight bits, or a whole `QuantSpec`
                   abits:int=4, # activation bits
                   seeds:int=2, # fine-tunings per candidate
-                  progress=False # as in `fit_learner`
+                  progress=False, # as in `fit_learner`
+                  recipe='fast' # as in `zero_shot_quantize`
                  )->tuple: # name of the best, standard errors between it and the next, KL per seed by name
     "Rank candidates by mean held-out KL, without a real image; `ValueError` for other images or fewer than 2 seeds"
-    recipes = {name: RECIPES['fast'].changed(**changes) for name,changes in candidates.items()}
+    base = choose_recipe(recipe, QuantSpec.of(wbits, abits), teacher)
+    recipes = {name: base.changed(**changes) for name,changes in candidates.items()}
     def made(recipe): return {k:v for k,v in recipe.images.items() if k not in ('amp', 'at_once')}
-    other = [name for name,r in recipes.items() if made(r)!=made(RECIPES['fast'])]
+    other = [name for name,r in recipes.items() if made(r)!=made(base)]
     if other:
         raise InputError(f"{', '.join(other)}: these change how images are made, and candidates share their images")
     if len(recipes)<2 or seeds<2: raise InputError("nothing to compare: expected two candidates and two seeds or more")

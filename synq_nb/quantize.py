@@ -142,7 +142,7 @@ class MinMax:
              lo:torch.Tensor, # (N,) smallest values, of images or of processes
              hi:torch.Tensor # (N,) largest values
             )->tuple: # both ends of one range, scalars
-        "What several ranges have in common"
+        "One range for several"
         return lo.amin(),hi.amax()
     def observe(self,
                 q:nn.Module, # the `ActQuantizer`
@@ -162,7 +162,7 @@ class MinMax:
 
 # %% ../nbs/03_quantize.ipynb #14a00004
 class MeanMinMax(MinMax):
-    "Like `MinMax`; activations from the mean of the images' smallest values to that of their largest"
+    "Like `MinMax`, but an activation's range ends at the means of the images' extremes"
     def pool(self, lo, hi): return lo.mean(),hi.mean()
 
 # %% ../nbs/03_quantize.ipynb #03j00003

@@ -4,12 +4,15 @@
 
 Both protocols, in rows of their own. Writes benchmarks/results/ablation.json. `--part whole` is the recipe `best` at
 its full length, feature alignment included, with all three ideas, without any, and with each left out; with `--recipe
-fast`, the same at the length of the other tables. All on report images, since nothing is chosen from these tables:
+fast`, the same at the length of the other tables, and with `--recipe paper_fast` the same with one width for all
+layers. All on report images, since nothing is chosen from these tables:
 
     python benchmarks/ablation.py --weights resnet20.safetensors --data test_8983.npz --part whole \\
         --out results/ablation_whole.json
     python benchmarks/ablation.py --weights resnet20.safetensors --data test_8983.npz --part whole --recipe fast \\
         --out results/ablation_short.json
+    python benchmarks/ablation.py --weights resnet20.safetensors --data test_8983.npz --part whole \\
+        --recipe paper_fast --out results/ablation_paper.json
 """
 from itertools import product
 from fastcore.script import call_parse

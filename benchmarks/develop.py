@@ -59,7 +59,7 @@ PAPER += [OLD|c for c in (
 PAPER += [OLD|dict(group=1)|c for c in (
     dict(bs=8, lr=2e-4), dict(bs=32, lr=6e-4), dict(lr=6e-4), dict(mix=.5), dict(epochs=16), dict(follow=1.),
     dict(observe=4), dict(features=0.), dict(cam=0., features=0., ce=0.), dict(bs=32, lr=1e-3),
-    dict(clip=True))]
+    dict(clip=True), dict(ce=.1), dict(ce=0.))]
 
 @call_parse
 def main(weights:str=None, # checkpoint of the teacher
